@@ -1,0 +1,1 @@
+"""The faces: they decode, call one block and encode."""

@@ -1,0 +1,1 @@
+"""The HTTP API (port 3500)."""

@@ -1,0 +1,120 @@
+"""Service invocation over HTTP: who is meant, what is called, and the answer passed on.
+
+Called by `api.http.router` for `/v1.0/invoke/...` and for every path that is no other route; goes on to
+`blocks.invoke`.
+"""
+
+import base64
+import binascii
+from urllib.parse import unquote_plus
+
+from pydapr.app import paths
+from pydapr.app.channel import Answer, Call
+from pydapr.blocks.invoke import Invoker
+from pydapr.errors import DaprError, InvokeFailed, NoTarget
+from pydapr.lib import urls
+from pydapr.net.body import BodyError, TooLarge
+from pydapr.net.exchange import Exchange, Headers
+
+PREFIX = b"/v1.0/invoke/"
+
+_KNOWN = 2048
+_VERBS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE", b"CONNECT"})
+
+
+class InvokeApi:
+    """Answers invocations. `max_body` bounds the bodies of requests, 0 for no bound."""
+
+    def __init__(self, invoker: Invoker, max_body: int) -> None:
+        self._invoker = invoker
+        self._max_body = max_body
+        self._known: dict[bytes, tuple[str, str, bytes]] = {}
+
+    async def handle(self, exchange: Exchange) -> None:
+        """Answers one exchange; raises `DaprError` when the answer is an error of ours."""
+        target, method, query = self._find(exchange)
+        verb = exchange.method if exchange.method in _VERBS else b"POST"
+        body = exchange.body
+        if self._max_body > 0:
+            try:
+                body.limit(self._max_body)
+            except TooLarge as error:
+                raise _too_large(target, error) from None
+        answer = await self._invoker.invoke(target, Call(verb, method, query, exchange.headers, body))
+        if answer.body.is_whole and answer.content_length is None:
+            exchange.respond(answer.status, answer.headers, answer.body.take())
+        else:
+            await _stream(exchange, answer)
+
+    def _find(self, exchange: Exchange) -> tuple[str, str, bytes]:
+        """Target, decoded method and raw query. Raises `NoTarget`.
+
+        The `dapr-app-id` header wins over Basic authentication, which wins over the URL.
+        """
+        path, _, query = exchange.target.partition(b"?")
+        named = _named(exchange.headers)
+        if named is not None:
+            if named[1]:
+                exchange.headers = [h for h in exchange.headers if h[0] != b"dapr-app-id"]
+            return named[0], paths.clean(urls.decode(path)).removeprefix("/"), query
+        known = self._known.get(path)
+        if known is None:
+            known = (*_split(urls.decode(path)), b"")
+            if len(self._known) >= _KNOWN:
+                self._known.clear()
+            self._known[path] = known
+        return known[0], known[1], query
+
+
+def _named(headers: Headers) -> tuple[str, bool] | None:
+    """The target named by a header field and whether that was `dapr-app-id`; None when there is none."""
+    user = None
+    for name, value in headers:
+        if name == b"dapr-app-id" and value:
+            return value.decode("utf-8", "replace"), True
+        if name == b"authorization" and value.startswith(b"Basic "):
+            user = _user(value[6:])
+    return (user, False) if user else None
+
+
+def _user(credentials: bytes) -> str | None:
+    """The app id in `dapr-app-id:<app id>`, the user information of a URL."""
+    try:
+        pair = base64.b64decode(credentials, validate=True).decode().split(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return pair[1] if len(pair) == 2 and pair[0].lower() == "dapr-app-id" else None
+
+
+def _split(path: str) -> tuple[str, str]:
+    """Target and method of `/v1.0/invoke/<target>/method/<method>`; slashes may be doubled. Raises `NoTarget`."""
+    rest = path.lstrip("/")
+    for part in ("v1.0", "invoke"):
+        if not rest.startswith(part + "/"):
+            raise NoTarget
+        rest = rest[len(part) :].lstrip("/")
+    end = rest.find("/method/")
+    if end <= 0:
+        raise NoTarget
+    target = rest[:end]
+    return unquote_plus(target) or target, paths.clean(rest[end + len("/method/") :])
+
+
+async def _stream(exchange: Exchange, answer: Answer) -> None:
+    """Passes an answer on while it arrives; one that breaks off is broken off here too."""
+    headers = answer.headers
+    if answer.content_length is not None:
+        headers = [*headers, (b"content-length", answer.content_length)]
+    try:
+        exchange.begin(answer.status, headers)
+        while piece := await answer.body.read():
+            await exchange.write(piece)
+        exchange.finish()
+    except BodyError:
+        exchange.abort()
+    finally:
+        answer.close()
+
+
+def _too_large(target: str, error: TooLarge) -> DaprError:
+    return InvokeFailed(f"failed to invoke, id: {target}, err: {error}")

@@ -1,0 +1,133 @@
+"""From a request to the face that answers it. Built once at start; called by `net.server` for each exchange.
+
+A path that is no route, or a method that a route does not have, is an invocation by `dapr-app-id`, as in the
+original. What is switched off is not in the chain.
+"""
+
+import hmac
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+from pydapr.api.http import errors
+from pydapr.errors import DaprError, Internal
+from pydapr.net.body import BodyError, Disconnected
+from pydapr.net.exchange import Exchange, Handler
+from pydapr.observe import logging
+from pydapr.wire import headers as names
+
+log = logging.get("dapr.runtime.http")
+
+Route = tuple[bytes, bytes]
+"""A method and a path; a path that ends in `*` stands for all that begin like it."""
+
+_PLAIN = ((b"content-type", b"text/plain; charset=utf-8"), (b"x-content-type-options", b"nosniff"))
+
+
+class Router:
+    """Finds the handler of a request and answers with its error if it raises one."""
+
+    def __init__(
+        self, routes: Mapping[Route, Handler], invoke: Handler, invoke_prefix: bytes = b"/v1.0/invoke/"
+    ) -> None:
+        self._exact = {route: handler for route, handler in routes.items() if not route[1].endswith(b"*")}
+        self._prefixes = [
+            (method, path[:-1], handler) for (method, path), handler in routes.items() if path.endswith(b"*")
+        ]
+        self._invoke = invoke
+        self._invoke_prefix = invoke_prefix
+
+    async def __call__(self, exchange: Exchange) -> None:
+        handler = self._invoke
+        if not exchange.target.startswith(self._invoke_prefix):
+            handler = self._find(exchange) or handler
+        try:
+            await handler(exchange)
+        except DaprError as error:
+            errors.respond(exchange, error)
+        except (Disconnected, ConnectionError):
+            exchange.abort()
+        except BodyError as error:
+            errors.respond(exchange, Internal(str(error)))
+        except ValueError as error:
+            _refuse(exchange, error)
+        except Exception as error:
+            log.error(f"Unexpected error while answering {exchange.method.decode()}: {error!r}")
+            errors.respond(exchange, Internal(f"unexpected error: {error!r}"))
+
+    def _find(self, exchange: Exchange) -> Handler | None:
+        path = exchange.target.partition(b"?")[0]
+        method = exchange.method
+        handler = self._exact.get((method, path))
+        if handler is None and path.endswith(b"/") and len(path) > 1:
+            handler = self._exact.get((method, path.rstrip(b"/")))
+        if handler is None:
+            for verb, prefix, candidate in self._prefixes:
+                if verb == method and path.startswith(prefix) and len(path) > len(prefix):
+                    return candidate
+        return handler
+
+
+def _refuse(exchange: Exchange, error: ValueError) -> None:
+    """Answers a target that cannot be decoded, as Go's server does."""
+    if exchange.is_begun:
+        exchange.abort()
+    else:
+        exchange.respond(400, _PLAIN[:1], b"400 Bad Request: " + str(error).encode("utf-8", "replace"))
+
+
+class PublicRouter:
+    """The few routes of the public port; everything else is not there."""
+
+    def __init__(self, routes: Mapping[Route, Handler]) -> None:
+        self._routes = routes
+
+    async def __call__(self, exchange: Exchange) -> None:
+        path = exchange.target.partition(b"?")[0]
+        allowed = []
+        for (method, pattern), handler in self._routes.items():
+            if path == pattern or (pattern.endswith(b"*") and path.startswith(pattern[:-1])):
+                if method == exchange.method:
+                    await _answer(handler, exchange)
+                    return
+                allowed.append(method)
+        if allowed:
+            exchange.respond(405, ((b"allow", b", ".join(allowed)),))
+        else:
+            exchange.respond(404, _PLAIN, b"404 page not found\n")
+
+
+async def _answer(handler: Handler, exchange: Exchange) -> None:
+    try:
+        await handler(exchange)
+    except DaprError as error:
+        errors.respond(exchange, error)
+
+
+def require_token(token: str, without: Iterable[bytes], inner: Handler) -> Handler:
+    """`inner`, reached only with `token` in the `dapr-api-token` header; the paths `without` need none."""
+    expected = token.encode()
+    free = frozenset(without)
+
+    async def handle(exchange: Exchange) -> None:
+        given = names.first(exchange.headers, b"dapr-api-token")
+        if exchange.method == b"GET" and exchange.target.partition(b"?")[0] in free:
+            await inner(exchange)
+        elif given is None or not hmac.compare_digest(given, expected):
+            exchange.respond(401, _PLAIN, b"invalid api token\n")
+        else:
+            exchange.headers = [header for header in exchange.headers if header[0] != b"dapr-api-token"]
+            await inner(exchange)
+
+    return handle
+
+
+def serve_in(tasks: set[object], inner: Handler) -> Callable[[Exchange], Awaitable[None]]:
+    """`inner`, with each exchange under way counted in `tasks`, so that a stop can wait for them."""
+
+    async def handle(exchange: Exchange) -> None:
+        tasks.add(exchange)
+        try:
+            await inner(exchange)
+        finally:
+            tasks.discard(exchange)
+
+    return handle

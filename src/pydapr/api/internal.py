@@ -1,0 +1,157 @@
+"""What other sidecars call on the internal port: `dapr.proto.internals.v1.ServiceInvocation`.
+
+Handler of the internal server; goes on to `blocks.invoke`. The checks and their words are the original's
+(v1.18.3, `pkg/api/grpc/daprinternal.go`).
+"""
+
+from pydapr.app.channel import Answer, Call
+from pydapr.blocks.invoke import Invoker
+from pydapr.errors import Code, RpcError
+from pydapr.net import grpc_server
+from pydapr.net.body import Body, BodyError
+from pydapr.net.http2_server import ServerExchange
+from pydapr.peers.payloads import Payloads
+from pydapr.wire import grpc, invocation
+from pydapr.wire import headers as names
+
+SERVICE = b"/dapr.proto.internals.v1.ServiceInvocation/"
+PIECE = 64 * 1024
+"""Bytes of a body in one message."""
+
+
+class InternalApi:
+    """Answers calls of other sidecars. `max_message` bounds one message, in bytes."""
+
+    def __init__(self, invoker: Invoker, max_message: int) -> None:
+        self._invoker = invoker
+        self._max_message = max_message
+
+    def methods(self) -> grpc_server.Methods:
+        """The handler for the server."""
+        return grpc_server.Methods(
+            {SERVICE + b"CallLocal": self.call_local, SERVICE + b"CallLocalStream": self.call_local_stream}
+        )
+
+    async def call_local_stream(self, exchange: ServerExchange) -> None:
+        """Calls the app; bodies of request and answer pass while they arrive."""
+        if self._invoker.app is None:
+            raise RpcError(Code.INTERNAL, "app channel is not initialized")
+        reader = grpc.MessageReader(self._max_message, _encoding(exchange))
+        call = await _streamed_call(exchange, reader)
+        answer = await self._invoker.call_app(call)
+        head = invocation.encode_response(answer.status, _with_length(answer), _content_type(answer))
+        if answer.body.is_whole and answer.body.buffered <= PIECE:
+            message = invocation.stream_message(head, answer.body.take(), 0)
+            exchange.send(grpc_server.HEAD_BLOCK, grpc.frame(message), grpc_server.OK_BLOCK)
+        else:
+            await _stream(exchange, head, answer)
+
+    async def call_local(self, exchange: ServerExchange) -> None:
+        """Calls the app; request and answer are one message each."""
+        reader = grpc.MessageReader(self._max_message, _encoding(exchange))
+        try:
+            messages = reader.feed(await exchange.body.read_all())
+            request = invocation.decode_request(messages[0] if messages else b"")
+        except invocation.Invalid as error:
+            raise RpcError(Code.INTERNAL, f"grpc: error unmarshalling request: {error}") from None
+        if not request.has_message:
+            raise RpcError(Code.INVALID_ARGUMENT, "parsing InternalInvokeRequest error: field Message is nil")
+        answer = await self._invoker.call_app(_call(request, Body.of(request.data)))
+        try:
+            data = await answer.body.read_all()
+        except BodyError as error:
+            raise RpcError(Code.UNKNOWN, str(error)) from None
+        finally:
+            answer.close()
+        content_type = _content_type(answer)
+        grpc_server.reply(
+            exchange, invocation.encode_response(answer.status, answer.headers, content_type, data)
+        )
+
+
+async def _streamed_call(exchange: ServerExchange, reader: grpc.MessageReader) -> Call:
+    """The call in the leading message; its body is what follows."""
+    messages: list[bytes] = []
+    while not messages:
+        try:
+            data = await exchange.body.read()
+        except BodyError as error:
+            raise RpcError(Code.CANCELLED, str(error)) from None
+        if not data:
+            raise RpcError(Code.INTERNAL, "EOF")
+        messages = reader.feed(data)
+    try:
+        leading, payload, sequence = invocation.decode_stream(messages[0])
+        request = invocation.decode_request(leading)
+        payloads = [(payload, sequence)]
+        payloads += [invocation.decode_stream(message)[1:] for message in messages[1:]]
+    except invocation.Invalid as error:
+        raise RpcError(Code.INTERNAL, f"grpc: error unmarshalling request: {error}") from None
+    if not request.headers or not request.has_message:
+        text = "request does not contain the required fields in the leading chunk"
+        raise RpcError(Code.INVALID_ARGUMENT, f"parsing InternalInvokeRequest error: {text}")
+    body: Body
+    if exchange.body.is_whole and not exchange.body.buffered and len(payloads) == 1 and not sequence:
+        body = Body.of(payload or b"")
+    else:
+        length = names.first(request.headers, b"content-length")
+        size = int(length) if length is not None and length.isdigit() else None
+        body = Payloads(exchange.body, reader, payloads, _nothing, size)
+    return _call(request, body)
+
+
+def _nothing() -> None:
+    """The end of a request needs no further check: HTTP/2 has made sure that it is one."""
+
+
+def _call(request: invocation.Request, body: Body) -> Call:
+    if request.version != 1:
+        text = f"rpc error: code = Unimplemented desc = Unsupported spec version: {request.version}"
+        raise RpcError(Code.INTERNAL, f"error invoking app channel: {text}")
+    if request.verb < 0:
+        text = "rpc error: code = InvalidArgument desc = missing HTTP extension field"
+        raise RpcError(Code.INTERNAL, f"error invoking app channel: {text}")
+    headers = [header for header in request.headers if header[0] != b"content-type"]
+    if request.content_type:
+        headers.append((b"content-type", request.content_type))
+    verb = invocation.VERBS[request.verb] if request.verb < len(invocation.VERBS) else b""
+    return Call(verb, request.method.decode("utf-8", "surrogateescape"), request.query, headers, body)
+
+
+def _content_type(answer: Answer) -> bytes:
+    return names.first(answer.headers, b"content-type") or b""
+
+
+def _with_length(answer: Answer) -> "list[tuple[bytes, bytes]]":
+    headers = list(answer.headers)
+    if answer.content_length is not None:
+        headers.append((b"content-length", answer.content_length))
+    return headers
+
+
+async def _stream(exchange: ServerExchange, head: bytes, answer: Answer) -> None:
+    """Passes an answer on while it arrives; the head goes out at once."""
+    try:
+        exchange.begin_block(grpc_server.HEAD_BLOCK)
+        count = 0
+        leading = head
+        first = answer.body.take() if answer.body.buffered else b""
+        for start in range(0, len(first) or 1, PIECE):
+            message = invocation.stream_message(leading, first[start : start + PIECE], count)
+            await exchange.write(grpc.frame(message))
+            count += 1 if first else 0
+            leading = b""
+        while data := await answer.body.read():
+            for start in range(0, len(data), PIECE):
+                message = invocation.stream_message(b"", data[start : start + PIECE], count)
+                await exchange.write(grpc.frame(message))
+                count += 1
+        exchange.finish(grpc.OK_TRAILERS)
+    except BodyError as error:
+        raise RpcError(Code.UNKNOWN, str(error)) from None
+    finally:
+        answer.close()
+
+
+def _encoding(exchange: ServerExchange) -> bytes:
+    return names.first(exchange.headers, b"grpc-encoding") or b"identity"

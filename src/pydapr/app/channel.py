@@ -1,0 +1,74 @@
+"""What a call to an app and its answer are, and the contract of a channel that carries them.
+
+The language between faces, the invocation block, other sidecars and the app: plain values, names of header
+fields in lower case, bodies as they came.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+
+from pydapr.net.body import Body
+
+Header = tuple[bytes, bytes]
+
+
+class Call:
+    """One call of a method of an app.
+
+    `method` is the decoded path without query; `query` the raw query without question mark; `headers` are
+    those of the client, unfiltered, and include Content-Type and Content-Length if it sent them.
+    """
+
+    __slots__ = ("body", "headers", "method", "query", "verb")
+
+    def __init__(self, verb: bytes, method: str, query: bytes, headers: Sequence[Header], body: Body) -> None:
+        self.verb = verb
+        self.method = method
+        self.query = query
+        self.headers = headers
+        self.body = body
+
+
+class Answer:
+    """What the app answered: its status, its header fields fit to be sent on, its body as it comes.
+
+    Whoever does not read the body to its end calls `close`.
+    """
+
+    __slots__ = ("_close", "body", "content_length", "headers", "status")
+
+    def __init__(
+        self,
+        status: int,
+        headers: Sequence[Header],
+        body: Body,
+        close: Callable[[], None] | None = None,
+        content_length: bytes | None = None,
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self.content_length = content_length
+        """What the app said of the length in answer to HEAD, whose body never comes."""
+        self._close = close
+
+    def close(self) -> None:
+        """Lets the connection behind the body go."""
+        if self._close is not None and not self.body.ended:
+            self._close()
+
+
+class AppUnreachable(Exception):
+    """The app did not take the call, or broke it off before an answer began."""
+
+
+class AppChannel(ABC):
+    """Carries calls to an app."""
+
+    @abstractmethod
+    async def invoke(self, call: Call) -> Answer:
+        """Calls the app. Raises `AppUnreachable`, and `RpcError` when the call is not one that can be sent."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Breaks off what is under way and gives the connections back."""

@@ -1,0 +1,96 @@
+"""Probes of the app's health (`--enable-app-health-check`), and what follows from them.
+
+Started by `daprd.runtime`; `Guarded` stands before the app channel and refuses calls while the app is not
+healthy. The app counts as unhealthy until its first good probe (v1.18.3, `pkg/apphealth`).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from pydapr.app.channel import Answer, AppChannel, AppUnreachable, Call
+from pydapr.errors import Code, RpcError
+from pydapr.net.body import Body, BodyError
+from pydapr.observe import logging
+
+log = logging.get("dapr.apphealth")
+
+
+class AppHealth:
+    """Probes `channel` at `path` every `interval` seconds, each probe lasting `timeout` at most.
+
+    `threshold` failures in a row make the app unhealthy, one success healthy. `on_change` hears of both.
+    """
+
+    def __init__(
+        self,
+        channel: AppChannel,
+        path: str,
+        interval: float,
+        timeout: float,
+        threshold: int,
+        on_change: Callable[[bool], Awaitable[None]],
+    ) -> None:
+        self._channel = channel
+        self._path = path.removeprefix("/")
+        self._interval = interval
+        self._timeout = timeout
+        self._threshold = threshold
+        self._on_change = on_change
+        self._failures = threshold
+
+    @property
+    def is_healthy(self) -> bool:
+        return self._failures < self._threshold
+
+    async def run(self) -> None:
+        """Probes until it is cancelled."""
+        log.info("App health probes starting")
+        try:
+            while True:
+                await self._record(await self._probe())
+                await asyncio.sleep(self._interval)
+        finally:
+            log.info("App health probes stopping")
+
+    async def _probe(self) -> str:
+        """The reason why the app is not healthy; empty when it is."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                answer = await self._channel.invoke(Call(b"GET", self._path, b"", (), Body.of(b"")))
+                try:
+                    await answer.body.read_all()
+                finally:
+                    answer.close()
+        except (AppUnreachable, BodyError, RpcError, TimeoutError) as error:
+            return f"Network error: {str(error) or 'context deadline exceeded'}"
+        if 200 <= answer.status < 300:
+            return ""
+        return f"Health check failed with status code: {answer.status}"
+
+    async def _record(self, reason: str) -> None:
+        if not reason:
+            was_healthy, self._failures = self.is_healthy, 0
+            if not was_healthy:
+                log.info("App entered healthy status")
+                await self._on_change(True)
+            return
+        self._failures += 1
+        if self._failures == self._threshold:
+            log.warning(f"App entered un-healthy status: {reason}")
+            await self._on_change(False)
+
+
+class Guarded(AppChannel):
+    """A channel that is open while the app is healthy."""
+
+    def __init__(self, inner: AppChannel, health: AppHealth) -> None:
+        self._inner = inner
+        self._health = health
+
+    async def invoke(self, call: Call) -> Answer:
+        if not self._health.is_healthy:
+            raise RpcError(Code.INTERNAL, "app is not in a healthy state")
+        return await self._inner.invoke(call)
+
+    def close(self) -> None:
+        self._inner.close()

@@ -1,0 +1,90 @@
+"""The channel to an app that speaks HTTP/1.1, and to any server named by a URL.
+
+Called by `blocks.invoke`; goes on to `net.pool`.
+"""
+
+from pydapr.app import paths
+from pydapr.app.channel import Answer, AppChannel, AppUnreachable, Call, Header
+from pydapr.errors import Code, RpcError
+from pydapr.net.body import Body, BodyError
+from pydapr.net.pool import Connector, Pool, Unreachable
+from pydapr.wire import headers as names
+
+_WITHOUT_BODY = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"DELETE"})
+_EMPTY = (b"content-length", b"0")
+_CHUNKED = (b"transfer-encoding", b"chunked")
+
+
+class HttpChannel(AppChannel):
+    """Sends calls to one HTTP/1.1 server.
+
+    `base` is its URL for messages, such as `http://127.0.0.1:6001`; `host` what the Host field says; `prefix`
+    stands before each path; `token`, if there is one, is sent as `dapr-api-token`.
+    """
+
+    def __init__(
+        self, connect: Connector, base: str, host: str, prefix: bytes = b"", token: str = ""
+    ) -> None:
+        self._pool = Pool(connect)
+        self._base = base
+        self._host = (b"host", host.encode())
+        self._prefix = prefix
+        self._token = (b"dapr-api-token", token.encode()) if token else None
+        self._paths: dict[str, bytes] = {}
+
+    async def invoke(self, call: Call) -> Answer:
+        if call.verb == b"" or call.verb == b"CONNECT":
+            raise RpcError(Code.INVALID_ARGUMENT, "invalid HTTP verb")
+        target = self._paths.get(call.method) or self._path(call.method)
+        if call.query:
+            target = b"%b?%b" % (target, call.query)
+        try:
+            response = await self._pool.request(call.verb, target, self._headers(call), call.body)
+        except (Unreachable, BodyError) as error:
+            raise AppUnreachable(self._describe(call, target, error)) from None
+        length = None
+        if call.verb == b"HEAD":
+            length = names.first(response.headers, b"content-length")
+        return Answer(
+            response.status, names.forwardable(response.headers), response.body, response.close, length
+        )
+
+    def _headers(self, call: Call) -> list[Header]:
+        out = names.forwardable(call.headers)
+        out.insert(0, self._host)
+        if self._token is not None:
+            out = [header for header in out if header[0] != b"dapr-api-token"]
+            out.append(self._token)
+        out += _framing(call.verb, call.body)
+        return out
+
+    def _path(self, method: str) -> bytes:
+        try:
+            path = self._prefix + paths.escape(method)
+        except paths.Invalid as error:
+            raise RpcError(Code.UNKNOWN, f'parse "{self._base}/{method}": {error}') from None
+        if len(self._paths) >= 1024:
+            self._paths.clear()
+        self._paths[method] = path
+        return path
+
+    def _describe(self, call: Call, target: bytes, error: Exception) -> str:
+        """The words of Go's client, which answers of the original carry."""
+        reason = str(error)
+        if isinstance(error, Unreachable):
+            reason = f"dial tcp {self._host[1].decode()}: {reason}"
+        return f'{call.verb.decode().title()} "{self._base}{target.decode("latin-1")}": {reason}'
+
+    def close(self) -> None:
+        self._pool.close()
+
+
+def _framing(verb: bytes, body: Body) -> tuple[Header, ...]:
+    """How the length of the request's body is told; the last header field of a request."""
+    if body.is_whole:
+        if body.buffered:
+            return ((b"content-length", b"%d" % body.buffered),)
+        return () if verb in _WITHOUT_BODY else (_EMPTY,)
+    if body.length is not None:
+        return ((b"content-length", b"%d" % body.length),)
+    return (_CHUNKED,)

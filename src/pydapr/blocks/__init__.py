@@ -1,0 +1,1 @@
+"""The building blocks: the only home of behaviour."""

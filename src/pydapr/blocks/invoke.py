@@ -1,0 +1,168 @@
+"""Service invocation: from the name of an app to an answer of it.
+
+Called by the faces (`api.http.invoke` for the own app's wishes, `api.internal` for those of other sidecars).
+Goes on to the app beside this sidecar (`app.channel`), to the sidecar of another app (`peers.sidecar`) or to
+a server named by a URL.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from pydapr.app import paths
+from pydapr.app.channel import Answer, AppChannel, AppUnreachable, Call
+from pydapr.components.nameresolution import NotFound, Resolver
+from pydapr.errors import Code, InvokeDenied, InvokeFailed, RpcError
+from pydapr.net.body import Body, BodyError
+
+RETRIES = 3
+RETRY_SECONDS = 1.0
+"""The original's built-in policy DaprBuiltInServiceRetries."""
+
+REPLAYABLE_BYTES = 4 * 1024 * 1024
+"""Bodies of known length up to this size are held, so that a lost connection can be made good."""
+
+_LOST = (Code.UNAVAILABLE, Code.UNAUTHENTICATED)
+
+
+class Sidecars(Protocol):
+    """The other sidecars, as `peers.sidecar` reaches them."""
+
+    async def invoke(self, address: str, app_id: str, namespace: str, call: Call) -> Answer:
+        """Raises `RpcError`; of it `Unreached` when nothing was sent because there is no connection."""
+        ...
+
+    def is_unreached(self, error: RpcError) -> bool: ...
+
+
+ChannelToUrl = Callable[[str], AppChannel]
+"""Makes the channel to a server, named by `http(s)://host:port`. Raises `ValueError` for what is no such URL."""
+
+
+class Invoker:
+    """Calls apps by name, for the app beside this sidecar and on behalf of others."""
+
+    def __init__(
+        self,
+        app_id: str,
+        namespace: str,
+        resolver: Resolver,
+        sidecars: Sidecars,
+        channel_to_url: ChannelToUrl,
+    ) -> None:
+        self._app_id = app_id
+        self._namespace = namespace
+        self._resolver = resolver
+        self._sidecars = sidecars
+        self._channel_to_url = channel_to_url
+        self._turns: dict[tuple[str, str], int] = {}
+        self._urls: dict[str, AppChannel] = {}
+        self.app: AppChannel | None = None
+        """The app beside this sidecar, None when it has none."""
+
+    async def invoke(self, target: str, call: Call) -> Answer:
+        """Calls `target`: an app id, `app.namespace`, or a URL. Raises `InvokeFailed`."""
+        try:
+            call.method = paths.normalize(call.method)
+            if target.startswith(("http://", "https://")):
+                return await self._invoke_url(target, call)
+            app_id, namespace = self._split(target)
+            if app_id == self._app_id and namespace == self._namespace:
+                return await self._invoke_own(call)
+            return await self._invoke_remote(app_id, namespace, call)
+        except paths.Invalid as error:
+            status = RpcError(Code.INVALID_ARGUMENT, f"invalid method: {error}")
+            raise InvokeFailed(f"failed to invoke, id: {target}, err: {status}") from None
+        except RpcError as error:
+            denied = error.code == Code.PERMISSION_DENIED
+            kind = InvokeDenied if denied else InvokeFailed
+            raise kind(f"failed to invoke, id: {target}, err: {error}") from None
+        except (NotFound, AppUnreachable, BodyError, ValueError) as error:
+            raise InvokeFailed(f"failed to invoke, id: {target}, err: {error}") from None
+
+    async def call_app(self, call: Call) -> Answer:
+        """Calls the app beside this sidecar for another sidecar. Raises `RpcError`."""
+        if self.app is None:
+            raise RpcError(Code.INTERNAL, "app channel is not initialized")
+        try:
+            call.method = paths.normalize(call.method)
+        except paths.Invalid as error:
+            raise RpcError(Code.INVALID_ARGUMENT, f"invalid method: {error}") from None
+        try:
+            return await self.app.invoke(call)
+        except (AppUnreachable, BodyError, RpcError) as error:
+            raise RpcError(Code.INTERNAL, f"error invoking app channel: {error}") from None
+
+    def _split(self, target: str) -> tuple[str, str]:
+        app_id, _, namespace = target.partition(".")
+        if "." in namespace:
+            raise ValueError(f"invalid app id {target}")
+        return app_id, namespace or self._namespace
+
+    async def _invoke_own(self, call: Call) -> Answer:
+        if self.app is None:
+            raise AppUnreachable("cannot invoke local endpoint: app channel not initialized")
+        return await self.app.invoke(call)
+
+    async def _invoke_url(self, url: str, call: Call) -> Answer:
+        channel = self._urls.get(url)
+        if channel is None:
+            channel = self._urls[url] = self._channel_to_url(url)
+        return await channel.invoke(call)
+
+    # -- other sidecars --
+
+    async def _invoke_remote(self, app_id: str, namespace: str, call: Call) -> Answer:
+        """Tries the instances in turn; a lost connection is made good up to three times, a second apart."""
+        length = call.body.length
+        replay: bytes | None = None
+        if call.body.is_whole:
+            replay = call.body.take()
+        elif length is not None and length <= REPLAYABLE_BYTES:
+            replay = await call.body.read_all()
+        retries = 0
+        missed: set[str] = set()
+        while True:
+            address = await self._address(app_id, namespace, missed)
+            if replay is not None:
+                call.body = Body.of(replay)
+            try:
+                return await self._sidecars.invoke(address, app_id, namespace, call)
+            except RpcError as error:
+                if error.code not in _LOST:
+                    raise
+                missed.add(address)
+                if self._sidecars.is_unreached(error):
+                    self._resolver.report_dead(app_id, namespace, address)
+                elif replay is None:
+                    raise
+                if any(a not in missed for a in self._resolver.known(app_id, namespace)):
+                    continue
+                if replay is None or retries == RETRIES:
+                    raise InvokeFailed(
+                        f"failed to invoke, id: {app_id}, err: failed to invoke target {app_id} "
+                        f"after {retries} retries. Error: {error}"
+                    ) from None
+            retries += 1
+            missed.clear()
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _address(self, app_id: str, namespace: str, missed: Iterable[str]) -> str:
+        """The next instance in turn; of those in `missed` only if there is no other."""
+        addresses = self._resolver.known(app_id, namespace)
+        if not addresses:
+            addresses = await self._resolver.resolve(app_id, namespace)
+        if len(addresses) == 1:
+            return addresses[0]
+        fresh = [address for address in addresses if address not in missed] if missed else addresses
+        key = (app_id, namespace)
+        turn = self._turns.get(key, -1) + 1
+        self._turns[key] = turn
+        fresh = fresh or addresses
+        return fresh[turn % len(fresh)]
+
+    def close(self) -> None:
+        """Breaks off calls to the app and to URLs."""
+        for channel in [*self._urls.values(), *([self.app] if self.app else [])]:
+            channel.close()
+        self._urls.clear()

@@ -1,0 +1,148 @@
+"""Name resolution: from an app id to the addresses of the sidecars that serve it.
+
+`daprd/runtime.py` opens one resolver and registers the sidecar itself; `blocks/invoke.py` asks it for each
+call and hands the address to `peers/sidecar.py`. Components: `mdns` (as upstream), `local` (the SQLite
+registry under the Dapr home) and `standard`, the self-hosted default that combines both.
+
+The caller does the round-robin: it walks over the tuple it is given, whose order stays the same while its
+members do. At the end: what every component needs to tell a live sidecar from a corpse on this machine.
+"""
+
+import os
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+Addresses = tuple[str, ...]
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One running sidecar; `address` is host:port (IPv6 in brackets) of its internal gRPC server."""
+
+    app_id: str
+    namespace: str
+    address: str
+    http_port: int = 0
+    app_port: int = 0
+
+
+class NotFound(Exception):
+    """No live sidecar has this app id; `looked` names each place that was asked, for people to read."""
+
+    def __init__(self, app_id: str, looked: Addresses = ()) -> None:
+        super().__init__(app_id, looked)
+        self.app_id, self.looked = app_id, looked
+
+    def __str__(self) -> str:
+        places = f" (looked in {'; '.join(self.looked)})" if self.looked else ""
+        return f"couldn't find service: {self.app_id}{places}"
+
+
+class Log(Protocol):
+    """What a component needs of `observe.logging.Logger`."""
+
+    def debug(self, msg: str, /, **fields: object) -> None: ...
+    def info(self, msg: str, /, **fields: object) -> None: ...
+    def warning(self, msg: str, /, **fields: object) -> None: ...
+
+
+class Resolver(ABC):
+    """Finds sidecars, and lets this one be found.
+
+    Order of calls: `open`, `register` at most once (when the internal server listens), lookups at any time
+    between `open` and `close`. Trouble with a backend of the self-hosted default is logged and never raised;
+    a resolver that a Configuration names may raise `OSError` or `ValueError` from `open` and `register`.
+    Lookups raise `NotFound` only. All methods belong to the event loop that called `open`.
+    """
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Makes the resolver ready for lookups."""
+
+    @abstractmethod
+    async def register(self, instance: Instance) -> None:
+        """Makes `instance` known to other sidecars until `close`."""
+
+    @abstractmethod
+    def known(self, app_id: str, namespace: str) -> Addresses:
+        """What is remembered, () when nothing is: then `resolve`. Never waits; may look behind the call."""
+
+    @abstractmethod
+    async def resolve(self, app_id: str, namespace: str) -> Addresses:
+        """All live addresses, at least one; `NotFound` in less than a second."""
+
+    @abstractmethod
+    def report_dead(self, app_id: str, namespace: str, address: str) -> None:
+        """The caller could not connect: `address` sits out for a short while, unless it is the only one."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Withdraws the own registration and gives everything back; quick, and harmless when called twice."""
+
+
+class Bench:
+    """Addresses that could not be reached sit out for some seconds; with nobody else left they play."""
+
+    def __init__(self, clock: Clock, seconds: float = 5.0) -> None:
+        self._clock, self._seconds = clock, seconds
+        self._until: dict[str, float] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._until)
+
+    def add(self, address: str) -> None:
+        self._until[address] = self._clock() + self._seconds
+
+    def without(self, addresses: Addresses) -> Addresses:
+        if not self._until:
+            return addresses
+        now = self._clock()
+        self._until = {address: until for address, until in self._until.items() if until > now}
+        return tuple(address for address in addresses if address not in self._until) or addresses
+
+
+def host_port(address: str) -> tuple[str, int]:
+    """Takes an address apart: "[::1]:50002" is ("::1", 50002)."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def is_loopback(host: str) -> bool:
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def this_machine() -> str:
+    """The same for processes that see each other's ids; another after a restart, or in a container."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return f"{file.read().strip()} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        import platform
+
+        return platform.node()
+
+
+def process_started(pid: int) -> int | None:
+    """When a process of this machine began, in ticks; 0 when it runs but hides that; None when it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return 0 if _is_there(pid) else None
+    return None if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def _is_there(pid: int) -> bool:
+    if sys.platform == "win32":  # os.kill(pid, 0) is Ctrl+C there: only the heartbeat can tell
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

@@ -1,0 +1,332 @@
+"""A running sidecar: builds the parts from the settings, starts them in order, stops them in reverse.
+
+Made by `daprd.start`. The order of the start and its log lines are the original's (v1.18.3,
+`pkg/runtime/runtime.go`): the app may use the sidecar before the sidecar has found the app.
+"""
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+from pydapr.api import internal
+from pydapr.app import health as app_health
+from pydapr.app import http as app_http
+from pydapr.app.channel import AppChannel, AppUnreachable, Call
+from pydapr.blocks.health import Health
+from pydapr.blocks.invoke import Invoker
+from pydapr.components import nameresolution
+from pydapr.components.nameresolution import standard
+from pydapr.daprd import faces, flags, home, load
+from pydapr.errors import RpcError
+from pydapr.net import dial, hostaddress, http2_pool, server
+from pydapr.net.body import Body, BodyError
+from pydapr.observe import logging
+from pydapr.peers import sidecar
+from pydapr.wire import http2
+
+log = logging.get("dapr.runtime")
+internal_log = logging.get("dapr.runtime.grpc.internal")
+channels_log = logging.get("dapr.runtime.channels")
+
+APP_POLL_SECONDS = 0.02
+HTTP_STOP_SECONDS = 10.0
+
+_LATER = (
+    ("placement_addresses", "actors and workflows", "--placement-host-address"),
+    ("scheduler_addresses", "jobs and reminders", "--scheduler-host-address"),
+)
+
+
+class Fatal(Exception):
+    """The sidecar cannot run; the message is the reason."""
+
+
+class Runtime:
+    """One life of a sidecar, from its ports to their end. `stop` is set when it is to end."""
+
+    def __init__(self, settings: flags.Settings, stop: asyncio.Event) -> None:
+        self._settings = settings
+        self._stop = stop
+        self._health = Health()
+        self._code = 0
+        self._app_is_unhealthy = asyncio.Event()
+        self._app_is_unhealthy.set()
+        self._under_way: set[object] = set()
+        self._background: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> int:
+        """Runs until `stop` is set; the exit code."""
+        try:
+            async with contextlib.AsyncExitStack() as stack:
+                code = await self._live(stack)
+        except (Fatal, load.Failed) as error:
+            log.fatal(f"Fatal error from runtime: {error}")
+            return 1
+        return code
+
+    async def _live(self, stack: contextlib.AsyncExitStack) -> int:
+        starting = asyncio.create_task(self._start(stack))
+        stopping = asyncio.create_task(self._stop.wait())
+        await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            starting.cancel()
+            await asyncio.wait((starting,))
+        elif starting.exception() is not None:
+            stopping.cancel()
+            starting.result()
+        else:
+            await stopping
+        if self._code:
+            return self._code
+        return await self._end(stack)
+
+    # -- start --
+
+    async def _start(self, stack: contextlib.AsyncExitStack) -> None:
+        began = time.monotonic()
+        settings = self._settings
+        self._refuse_what_is_not_there()
+        loaded = load.load(settings)
+        log.info(f"{settings.mode} mode configured")
+        log.info(f"app id: {settings.app_id}")
+        self._say_what_comes_later()
+        await faces.serve_metrics(settings, stack)
+        listening = self._reserve_internal_port(stack)
+        port = listening.getsockname()[1]
+        host = hostaddress.host_address(os.environ)
+        resolver = await self._open_resolver(stack)
+        pool = http2_pool.Pool(dial.address, http2.Limits())
+        stack.callback(pool.close)
+        sidecars = sidecar.Sidecars(pool, settings.app_id, settings.namespace, host)
+        invoker = Invoker(settings.app_id, settings.namespace, resolver, sidecars, _channel_to_url)
+        stack.callback(invoker.close)
+        load.open_components(loaded)
+        invoker.app = self._app_channel()
+        if invoker.app is None:
+            channels_log.warning("App channel is not initialized. Did you configure an app-port?")
+        parts = faces.Parts(settings, invoker, self._health, load.describe(settings, loaded), self._under_way)
+        self._servers = await faces.serve(parts, self._shut_down)
+        stack.push_async_callback(self._close_servers)
+        await self._serve_internal(invoker, listening, stack)
+        await self._register(resolver, host, port)
+        self._health.is_outbound_ready = True
+        await self._find_app(invoker, stack)
+        elapsed = int((time.monotonic() - began) * 1000)
+        log.info(f"dapr initialized. Status: Running. Init Elapsed {elapsed}ms")
+        self._health.ready()
+
+    def _refuse_what_is_not_there(self) -> None:
+        settings = self._settings
+        if settings.mode != "standalone":
+            raise Fatal(f"mode {settings.mode} is not available in this version of pydapr; use standalone")
+        if settings.enable_mtls:
+            raise Fatal(
+                "mTLS is not available in this version of pydapr; without it calls between sidecars would go "
+                "unencrypted, so daprd does not start: leave --enable-mtls out to accept that"
+            )
+        logging.get("dapr.runtime.security").warning(
+            "mTLS is disabled. Skipping certificate request and tls validation"
+        )
+
+    def _say_what_comes_later(self) -> None:
+        for attribute, what, flag in _LATER:
+            if getattr(self._settings, attribute):
+                log.warning(f"{flag} has no effect: {what} are not available in this version of pydapr")
+
+    def _reserve_internal_port(self, stack: contextlib.AsyncExitStack) -> Any:
+        """Binds the internal port before components open connections that could be given it."""
+        settings = self._settings
+        host = settings.internal_grpc_listen_address
+        try:
+            listening = server.bind(host, settings.internal_grpc_port)
+        except OSError as error:
+            if not settings.internal_grpc_port_derived:
+                raise Fatal(f"failed to start internal gRPC server: {_bind_error(host, settings.internal_grpc_port, error)}") from None
+            listening = server.bind(host, 0)
+        stack.callback(listening.close)
+        return listening
+
+    async def _open_resolver(self, stack: contextlib.AsyncExitStack) -> nameresolution.Resolver:
+        resolver = standard.self_hosted(home.folder(os.environ), logging.get("dapr.contrib"))
+        await resolver.open()
+        stack.push_async_callback(resolver.close)
+        log.info("Initialized name resolution to the registry of this Dapr home, and mdns")
+        return resolver
+
+    def _app_channel(self) -> AppChannel | None:
+        settings = self._settings
+        if not settings.app_port:
+            return None
+        if settings.app_protocol not in ("http", "https"):
+            raise Fatal(
+                f"app protocol {settings.app_protocol} is not available in this version of pydapr; "
+                "use --app-protocol http or https"
+            )
+        host, port = settings.app_channel_address, settings.app_port
+        with_tls = settings.app_protocol == "https"
+        # An app beside its sidecar has a certificate that nobody signed, as with the original.
+        connect = dial.to(host, port, with_tls, verify=False)
+        node = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        base = f"{settings.app_protocol}://{node}"
+        return app_http.HttpChannel(connect, base, node, token=settings.app_api_token)
+
+    async def _serve_internal(
+        self, invoker: Invoker, listening: Any, stack: contextlib.AsyncExitStack
+    ) -> None:
+        settings = self._settings
+        api = internal.InternalApi(invoker, max(settings.max_body_size, 4 << 20) + (1 << 16))
+        methods = faces.counted(api.methods(), self._under_way)
+        self._internal = server.Server(methods, server.Options(with_http1=False))
+        await self._internal.listen_on(listening)
+        address, port = listening.getsockname()[:2]
+        shown = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+        internal_log.info(f"gRPC server listening on pre-bound TCP address: {shown}")
+        log.info(f"Internal gRPC server is running on {settings.internal_grpc_listen_address}:{port}")
+
+    async def _register(self, resolver: nameresolution.Resolver, host: str, port: int) -> None:
+        settings = self._settings
+        listen = settings.internal_grpc_listen_address
+        if listen in ("127.0.0.1", "localhost", "[::1]"):
+            host = listen
+        elif ":" in host:
+            host = f"[{host}]"
+        await resolver.register(
+            nameresolution.Instance(
+                settings.app_id,
+                settings.namespace,
+                f"{host}:{port}",
+                http_port=settings.http_port,
+                app_port=settings.app_port,
+            )
+        )
+
+    # -- the app --
+
+    async def _find_app(self, invoker: Invoker, stack: contextlib.AsyncExitStack) -> None:
+        settings = self._settings
+        if invoker.app is None:
+            return
+        log.info(
+            f"application protocol: {settings.app_protocol}. waiting on port {settings.app_port}.  "
+            "This will block until the app is listening on that port."
+        )
+        while not await _listens(settings.app_channel_address, settings.app_port):
+            await asyncio.sleep(APP_POLL_SECONDS)
+        log.info(f"application discovered on port {settings.app_port}")
+        wanted = settings.app_health
+        if wanted is None:
+            self._app_is_unhealthy.clear()
+            await self._load_app_configuration(invoker.app)
+            return
+        channel = invoker.app
+
+        async def changed(is_healthy: bool) -> None:
+            if is_healthy:
+                first = self._app_is_unhealthy.is_set() and not self._app_was_found
+                self._app_is_unhealthy.clear()
+                if first:
+                    self._app_was_found = True
+                    await self._load_app_configuration(channel)
+            else:
+                self._app_is_unhealthy.set()
+
+        probes = app_health.AppHealth(
+            channel, wanted.path, wanted.interval, wanted.timeout, wanted.threshold, changed
+        )
+        invoker.app = app_health.Guarded(channel, probes)
+        self._run_beside(probes.run(), stack)
+
+    _app_was_found = False
+
+    def _run_beside(self, work: Coroutine[Any, Any, None], stack: contextlib.AsyncExitStack) -> None:
+        """Runs `work` until the sidecar stops."""
+        task = asyncio.create_task(work)
+
+        async def end() -> None:
+            task.cancel()
+            await asyncio.wait((task,))
+
+        stack.push_async_callback(end)
+
+    async def _load_app_configuration(self, channel: AppChannel) -> None:
+        """Asks the app what it hosts. Without actors there is nothing to do with the answer yet."""
+        settings = self._settings
+        if "config" in settings.disable_init_endpoints:
+            log.info("Application configuration endpoint is disabled. Skipping loading application configuration")
+            return
+        headers = ((b"content-type", b"application/json"), (b"dapr-app-id", settings.app_id.encode()))
+        try:
+            answer = await channel.invoke(Call(b"GET", "dapr/config", b"", headers, Body.of(b"")))
+            answer.close()
+        except (AppUnreachable, RpcError, BodyError) as error:
+            log.warning(f"Failed to load application configuration: {error}")
+            return
+        log.info("Application configuration loaded")
+
+    # -- end --
+
+    def _shut_down(self, force: bool) -> None:
+        """The API asks for the end."""
+        if force:
+            log.warning("Force shutdown requested, exiting immediately without graceful shutdown")
+            asyncio.get_running_loop().call_later(0.1, os._exit, 1)
+            return
+        log.info("Shutdown requested via API")
+        self._stop.set()
+
+    async def _end(self, stack: contextlib.AsyncExitStack) -> int:
+        """Lets what is under way finish, within the time that is given for it."""
+        self._health.not_ready()
+        await self._block_end()
+        seconds = self._settings.graceful_shutdown_seconds
+        log.info("Dapr is shutting down")
+        try:
+            async with asyncio.timeout(seconds if seconds > 0 else None):
+                await stack.aclose()
+        except TimeoutError:
+            log.fatal("Graceful shutdown timeout exceeded, forcing shutdown")
+            return 1
+        log.info("Dapr runtime stopped")
+        return 0
+
+    async def _block_end(self) -> None:
+        duration = self._settings.block_shutdown_seconds
+        if duration is None:
+            return
+        text = faces.go_duration(duration)
+        log.info(f"Blocking graceful shutdown for {text} or until app reports unhealthy...")
+        try:
+            async with asyncio.timeout(duration):
+                await self._app_is_unhealthy.wait()
+            log.info("App reported unhealthy, entering shutdown...")
+        except TimeoutError:
+            log.info("Block shutdown period expired, entering shutdown...")
+
+    async def _close_servers(self) -> None:
+        for one in (*self._servers, self._internal):
+            await one.stop(HTTP_STOP_SECONDS)
+
+
+def _channel_to_url(url: str) -> AppChannel:
+    host, port, with_tls, path = dial.parse_url(url)
+    default = port == (443 if with_tls else 80)
+    node = f"[{host}]" if ":" in host else host
+    return app_http.HttpChannel(
+        dial.to(host, port, with_tls), url.rstrip("/"), node if default else f"{node}:{port}", path.encode()
+    )
+
+
+async def _listens(host: str, port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection(host, port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+def _bind_error(host: str, port: int, error: OSError) -> str:
+    return f"listen tcp {host}:{port}: bind: {(error.strerror or str(error)).lower()}"

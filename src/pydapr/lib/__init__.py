@@ -1,0 +1,1 @@
+"""Small pure helpers: no I/O, no clock, no log."""

@@ -1,0 +1,1 @@
+"""asyncio around `wire`: servers, clients and pools that move the bytes."""

@@ -1,0 +1,61 @@
+"""One request to a server of ours and the answer to it, the same for HTTP/1.1 and HTTP/2.
+
+Made by the connections (`net.http1`, `net.http2`), handed to the handler of a server, which is a face in
+`api`. The handler runs as a task of its own; when the client goes away that task is cancelled.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Sequence
+
+from pydapr.net.body import Body
+
+Header = tuple[bytes, bytes]
+Headers = Sequence[Header]
+
+
+class Exchange(ABC):
+    """What a handler reads and how it answers.
+
+    Either `respond` once, or `begin`, any number of `write`, then `finish`. A handler that returns without
+    an answer, or raises, has the connection answer 500 or break off.
+    """
+
+    __slots__ = ("body", "headers", "is_begun", "is_finished", "method", "target")
+
+    method: bytes
+    target: bytes
+    """Path and query as they came."""
+    headers: Headers
+    """Names in lower case, in the order they came; without pseudo header fields."""
+    body: Body
+    is_begun: bool
+    is_finished: bool
+
+    @abstractmethod
+    def respond(self, status: int, headers: Headers, body: bytes = b"") -> None:
+        """Sends a whole answer; its length is stated."""
+
+    @abstractmethod
+    def begin(self, status: int, headers: Headers) -> None:
+        """Sends the head of an answer whose body follows by `write`."""
+
+    @abstractmethod
+    async def write(self, data: bytes) -> None:
+        """Sends a piece of the body; waits while the client does not keep up. Raises `Disconnected`."""
+
+    @abstractmethod
+    def finish(self, trailers: Headers = ()) -> None:
+        """Ends the answer. Trailers go out on HTTP/2 only."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Breaks the answer off so that the client sees it is not complete."""
+
+    @property
+    @abstractmethod
+    def peer(self) -> str:
+        """The client's address, for messages."""
+
+
+Handler = Callable[[Exchange], Awaitable[None]]
+"""Answers one exchange."""

@@ -1,0 +1,65 @@
+"""Serving gRPC: from the path of an exchange to the method that answers it, and errors as trailers.
+
+Used by `api.grpc` and `api.internal` as the handler of their servers.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from pydapr.errors import Code, RpcError
+from pydapr.net.exchange import Exchange, Headers
+from pydapr.net.http2_server import ServerExchange
+from pydapr.wire import grpc, hpack
+
+HEAD: Headers = ((b":status", b"200"), (b"content-type", b"application/grpc"))
+HEAD_BLOCK = hpack.encode(HEAD)
+OK_BLOCK = grpc.OK_TRAILERS_BLOCK
+
+Method = Callable[[ServerExchange], Awaitable[None]]
+"""Answers one call: `reply`, or HEAD_BLOCK and messages and then OK_BLOCK. Raises `RpcError`."""
+
+
+class Methods:
+    """The methods of some services by path (`/package.Service/Method`)."""
+
+    def __init__(self, methods: Mapping[bytes, Method]) -> None:
+        self._methods = dict(methods)
+        self._services = {path.rpartition(b"/")[0] for path in methods}
+
+    async def __call__(self, exchange: Exchange) -> None:
+        if not isinstance(exchange, ServerExchange) or not _is_grpc(exchange.headers):
+            exchange.respond(415, (), b"")
+            return
+        try:
+            method = self._methods.get(exchange.target)
+            if method is None:
+                raise self._unknown(exchange.target)
+            await method(exchange)
+        except RpcError as error:
+            fail(exchange, error)
+
+    def _unknown(self, target: bytes) -> RpcError:
+        service, _, method = target.removeprefix(b"/").rpartition(b"/")
+        name = service.decode("ascii", "replace")
+        if b"/" + service in self._services:
+            text = f"unknown method {method.decode('ascii', 'replace')} for service {name}"
+        else:
+            text = f"unknown service {name}"
+        return RpcError(Code.UNIMPLEMENTED, text)
+
+
+def _is_grpc(headers: Headers) -> bool:
+    return any(name == b"content-type" and value.startswith(b"application/grpc") for name, value in headers)
+
+
+def fail(exchange: ServerExchange, error: RpcError) -> None:
+    """Ends the call with the status of `error`; messages sent before stay as they are."""
+    fields = grpc.trailers(grpc.Status(error.code, error.message, error.details))
+    if exchange.is_begun:
+        exchange.finish(fields)
+    else:
+        exchange.send(b"", b"", (*HEAD, *fields))
+
+
+def reply(exchange: ServerExchange, message: bytes) -> None:
+    """Answers a call with one message and status OK."""
+    exchange.send(HEAD_BLOCK, grpc.frame(message), OK_BLOCK)

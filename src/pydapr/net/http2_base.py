@@ -1,0 +1,142 @@
+"""What both sides of an HTTP/2 connection on asyncio share: bytes in, bytes out once per loop turn.
+
+The base of `net.http2_server` and `net.http2_client`; the protocol itself is `wire.http2`. Each stream's
+owner is a `Half`: the body that arrives on it and the wait until what was sent on it has gone out.
+"""
+
+import asyncio
+
+from pydapr.net.body import Body, BodyError, Disconnected
+from pydapr.net.connection import Connection
+from pydapr.wire import http2
+
+
+class Half:
+    """Our end of one stream: what arrives is in `body`, what is sent goes through `write`."""
+
+    __slots__ = ("_room", "body", "connection", "stream")
+
+    def __init__(
+        self, connection: "Http2Connection", stream: http2.Stream, length: int | None = None
+    ) -> None:
+        self.connection = connection
+        self.stream = stream
+        self.body = Body(self, length)
+        self._room: asyncio.Future[None] | None = None
+
+    def body_consumed(self, body: Body, size: int) -> None:
+        """Gives the peer credit for what was read."""
+        connection = self.connection
+        if not connection.is_lost:
+            connection.h2.consumed(self.stream, size)
+            if connection.h2.out:
+                connection.flush()
+
+    def body_wanted(self, body: Body) -> None:
+        pass
+
+    async def write(self, data: bytes, end: bool = False) -> None:
+        """Sends `data`; waits while the peer's windows or the transport are full. Raises `Disconnected`."""
+        connection = self.connection
+        if connection.is_lost or self.stream.is_closed:
+            raise Disconnected("the stream is closed")
+        gone = connection.h2.send_data(self.stream, data, end)
+        connection.flush()
+        if not gone:
+            self._room = connection.loop.create_future()
+            await self._room
+        if connection.drained is not None:
+            await connection.drain()
+
+    def writable(self) -> None:
+        """What was given has gone out."""
+        room, self._room = self._room, None
+        if room is not None and not room.done():
+            room.set_result(None)
+
+    def fail(self, error: BodyError) -> None:
+        """The stream is dead."""
+        self.body.fail(error)
+        room, self._room = self._room, None
+        if room is not None and not room.done():
+            room.set_exception(error)
+
+    def reset(self, code: http2.ErrorCode) -> None:
+        """Tells the peer that this stream is given up."""
+        connection = self.connection
+        if not connection.is_lost and not self.stream.is_closed:
+            connection.h2.reset(self.stream, code)
+            connection.flush()
+        self.fail(Disconnected("the stream was given up"))
+
+
+class Http2Connection(Connection):
+    """Moves the bytes of a `wire.http2.Connection`."""
+
+    __slots__ = ("_flush_is_due", "_is_receiving", "h2", "is_lost")
+
+    h2: http2.Connection
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self._flush_is_due = False
+        self._is_receiving = False
+        self.is_lost = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.h2.start()
+        self._write()
+
+    def data_received(self, data: bytes) -> None:
+        self._is_receiving = True
+        try:
+            self.h2.receive(data)
+        except http2.ProtocolError:
+            # GOAWAY with the reason is in the output; the streams hear of the end from connection_lost.
+            self.write_out()
+            self.transport.close()
+        finally:
+            self._is_receiving = False
+        if self.h2.out:
+            self._write()
+
+    def flush(self) -> None:
+        """Sends what is due at the end of this loop turn, together with what still comes in it."""
+        if not self._flush_is_due and not self._is_receiving:
+            self._flush_is_due = True
+            self.loop.call_soon(self.write_out)
+
+    def write_out(self) -> None:
+        """Sends what is due now."""
+        self._flush_is_due = False
+        if self.h2.out:
+            self._write()
+
+    def _write(self) -> None:
+        data = self.h2.take_output()
+        if not self.transport.is_closing():
+            self.transport.write(data)
+
+    # -- what both sides do with what the peer says --
+
+    def data_arrived(self, stream: http2.Stream, data: bytes, end: bool) -> None:
+        half: Half | None = stream.owner
+        if half is None or half.body.ended:
+            self.h2.consumed(stream, len(data))
+            return
+        if data:
+            half.body.feed(data)
+        if end:
+            half.body.end()
+
+    def stream_writable(self, stream: http2.Stream) -> None:
+        half: Half | None = stream.owner
+        if half is not None:
+            half.writable()
+
+    def pong_received(self, payload: bytes) -> None:
+        pass
+
+    def streams_available(self) -> None:
+        pass

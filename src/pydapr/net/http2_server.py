@@ -1,0 +1,264 @@
+"""The server's side of an HTTP/2 connection on asyncio.
+
+Made by `net.server` after a prior-knowledge preface or an upgrade. Each stream is an exchange of its own
+and its handler a task; the task is cancelled when the client resets the stream or goes away.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from pydapr.net.body import Disconnected
+from pydapr.net.exchange import Exchange, Handler, Headers
+from pydapr.net.http2_base import Half, Http2Connection
+from pydapr.wire import headers as names
+from pydapr.wire import http2
+
+_STATUS = {status: (b":status", b"%d" % status) for status in range(100, 1000)}
+_KNOWN = 512
+
+
+class ServerConnection(Http2Connection):
+    """Streams in, exchanges to the handler, answers out."""
+
+    __slots__ = ("_exchanges", "_handler", "_is_stopping", "_known", "_on_lost")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        handler: Handler,
+        limits: http2.Limits,
+        on_lost: "Callable[[ServerConnection], None]",
+    ) -> None:
+        super().__init__(loop)
+        self.h2 = http2.Connection(self, client=False, limits=limits)
+        self._handler = handler
+        self._on_lost = on_lost
+        self._exchanges: set[ServerExchange] = set()
+        self._known: dict[Headers, tuple[bytes, bytes, Headers]] = {}
+        self._is_stopping = False
+
+    # -- asyncio --
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.drained is not None:
+            # A client that does not read our answers gets to ask no more questions.
+            self.pause_peer()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.resume_peer()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.is_lost = True
+        super().resume_writing()
+        lost = Disconnected("the client closed the connection")
+        for exchange in list(self._exchanges):
+            exchange.lose(lost)
+        self._on_lost(self)
+
+    def prepare_upgrade(self, settings: bytes) -> "Callable[[asyncio.Transport, Exchange], None]":
+        """Begins after an upgrade from HTTP/1.1; the result takes the transport and the request over.
+
+        Raises `ProtocolError` when `settings`, the HTTP2-Settings field, is not valid.
+        """
+        stream = self.h2.start_upgraded(settings, None)
+
+        def take_over(transport: asyncio.Transport, asked: Exchange) -> None:
+            self.transport = transport
+            self.write_out()
+            self._begin(stream, asked.method, asked.target, asked.headers, True)
+
+        return take_over
+
+    # -- from the protocol --
+
+    def headers_received(self, stream: http2.Stream, headers: Headers, end_stream: bool) -> None:
+        method, target, fields = self._known.get(headers) or self._parse(headers)
+        self._begin(stream, method, target, fields, end_stream)
+
+    def _begin(
+        self, stream: http2.Stream, method: bytes, target: bytes, fields: Headers, end_stream: bool
+    ) -> None:
+        exchange = ServerExchange(self, stream, method, target, fields)
+        if end_stream:
+            exchange.half.body.end()
+        stream.owner = exchange.half
+        exchange.half.exchange = exchange
+        self._exchanges.add(exchange)
+        exchange.task = self.loop.create_task(self._serve(exchange))
+
+    def _parse(self, headers: Headers) -> tuple[bytes, bytes, Headers]:
+        pseudo = dict(headers[:4])
+        fields: list[tuple[bytes, bytes]] = [header for header in headers if header[0][:1] != b":"]
+        if names.first(fields, b"host") is None:
+            fields.append((b"host", pseudo.get(b":authority", b"")))
+        parsed = (pseudo[b":method"], pseudo.get(b":path", b"*"), tuple(fields))
+        if len(self._known) >= _KNOWN:
+            self._known.clear()
+        self._known[headers] = parsed
+        return parsed
+
+    def body_received(self, stream: http2.Stream, data: bytes, end_stream: bool) -> None:
+        self.data_arrived(stream, data, end_stream)
+
+    def trailers_received(self, stream: http2.Stream, headers: Headers) -> None:
+        if stream.owner is not None:
+            stream.owner.body.end()
+
+    def stream_reset(self, stream: http2.Stream, code: http2.ErrorCode) -> None:
+        half: _ServerHalf | None = stream.owner
+        if half is not None:
+            half.exchange.lose(Disconnected("the client gave the request up"))
+
+    def going_away(self, last_stream_id: int, code: http2.ErrorCode, debug: bytes) -> None:
+        self.stop()
+
+    # -- exchanges --
+
+    async def _serve(self, exchange: "ServerExchange") -> None:
+        try:
+            await self._handler(exchange)
+        except Disconnected:
+            pass
+        finally:
+            exchange.task = None
+            if not exchange.is_finished:
+                exchange.abort()
+            self._exchanges.discard(exchange)
+            half = exchange.half
+            half.stream.owner = None
+            if not half.body.ended:
+                # The answer is complete, so the rest of the request is of no use (RFC 9113 section 8.1).
+                half.reset(http2.ErrorCode.NO_ERROR)
+            if self._is_stopping and not self._exchanges:
+                self._close()
+
+    def stop(self) -> None:
+        """No further streams; closes when those under way have ended."""
+        if self._is_stopping or self.is_lost:
+            return
+        self._is_stopping = True
+        self.h2.goaway()
+        self.flush()
+        if not self._exchanges:
+            self._close()
+
+    def _close(self) -> None:
+        self.write_out()
+        self.transport.close()
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._exchanges
+
+
+class _ServerHalf(Half):
+    """The server's end of a stream; knows the exchange to cancel."""
+
+    __slots__ = ("exchange",)
+
+    exchange: "ServerExchange"
+
+
+class ServerExchange(Exchange):
+    """A request and its answer on one stream."""
+
+    __slots__ = ("_connection", "half", "task")
+
+    def __init__(
+        self,
+        connection: ServerConnection,
+        stream: http2.Stream,
+        method: bytes,
+        target: bytes,
+        headers: Headers,
+    ) -> None:
+        self._connection = connection
+        self.method = method
+        self.target = target
+        self.headers = headers
+        length = stream.body_left
+        self.half = _ServerHalf(connection, stream, length if length >= 0 else None)
+        self.body = self.half.body
+        self.task: asyncio.Task[None] | None = None
+        self.is_begun = self.is_finished = False
+
+    @property
+    def peer(self) -> str:
+        name = self._connection.transport.get_extra_info("peername")
+        return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else "unix socket"
+
+    def respond(self, status: int, headers: Headers, body: bytes = b"") -> None:
+        self.is_begun = self.is_finished = True
+        connection, stream = self._connection, self.half.stream
+        if connection.is_lost or stream.is_closed:
+            return
+        head = [_STATUS[status], *headers]
+        if status != 204 and status != 304:
+            head.append((b"content-length", b"%d" % len(body)))
+        has_body = bool(body) and self.method != b"HEAD"
+        connection.h2.send_headers(stream, head, not has_body)
+        if has_body:
+            connection.h2.send_data(stream, body, True)
+        connection.flush()
+
+    def begin(self, status: int, headers: Headers) -> None:
+        self.is_begun = True
+        connection, stream = self._connection, self.half.stream
+        if connection.is_lost or stream.is_closed:
+            return
+        connection.h2.send_headers(stream, (_STATUS[status], *headers), False)
+        connection.flush()
+
+    def begin_block(self, head: bytes) -> None:
+        """As `begin`, with a block of `hpack.encode` that holds `:status` too."""
+        self.is_begun = True
+        connection, stream = self._connection, self.half.stream
+        if not connection.is_lost:
+            connection.h2.send_headers(stream, head, False)
+            connection.flush()
+
+    async def write(self, data: bytes) -> None:
+        if self.method != b"HEAD":
+            await self.half.write(data)
+
+    def finish(self, trailers: Headers = ()) -> None:
+        self.is_finished = True
+        connection, stream = self._connection, self.half.stream
+        if connection.is_lost or stream.is_closed:
+            return
+        if trailers:
+            connection.h2.send_headers(stream, trailers, True)
+        else:
+            connection.h2.send_data(stream, b"", True)
+        connection.flush()
+
+    def send(self, head: bytes, data: bytes, trailers: Headers | bytes) -> None:
+        """A whole answer with trailers, as gRPC's unary calls have it.
+
+        `head` is a block of `hpack.encode` with `:status`; without `data` the trailers are the only section.
+        """
+        self.is_begun = self.is_finished = True
+        connection, stream = self._connection, self.half.stream
+        if connection.is_lost:
+            return
+        h2 = connection.h2
+        if data:
+            h2.send_headers(stream, head, False)
+            h2.send_data(stream, data, False)
+        h2.send_headers(stream, trailers, True)
+        connection.flush()
+
+    def abort(self) -> None:
+        self.is_begun = self.is_finished = True
+        self.half.reset(http2.ErrorCode.INTERNAL_ERROR)
+
+    def lose(self, error: Disconnected) -> None:
+        """The client is gone: the handler is cancelled."""
+        self.half.fail(error)
+        if self.task is not None:
+            self.task.cancel()

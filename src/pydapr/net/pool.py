@@ -1,0 +1,94 @@
+"""Connections to one HTTP/1.1 server, kept open between requests.
+
+Used by the app channel and for URLs as targets of an invocation. There is no bound on connections in use
+(one request occupies one; callers bound their own concurrency), and one on those kept idle.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from pydapr.net import http1_client
+from pydapr.net.body import Body, BodyError
+from pydapr.wire.http1 import Header
+
+MAX_IDLE = 256
+CONNECT_SECONDS = 10.0
+
+_REPEATABLE = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE"})
+
+
+class Unreachable(Exception):
+    """No connection could be made; nothing was sent."""
+
+
+Connector = Callable[[Callable[[], asyncio.Protocol]], Awaitable[object]]
+"""Connects and attaches the protocol that the factory makes. Raises `OSError`."""
+
+
+class Pool:
+    """Requests to one server, each on a connection of its own for as long as it lasts."""
+
+    def __init__(self, connect: Connector) -> None:
+        self._connect = connect
+        self._idle: list[http1_client.ClientConnection] = []
+        self._busy: set[http1_client.ClientConnection] = set()
+        self._loop = asyncio.get_running_loop()
+        self._is_closed = False
+
+    async def request(
+        self, method: bytes, target: bytes, headers: list[Header], body: Body
+    ) -> http1_client.Response:
+        """Sends a request and answers with the head of its response.
+
+        Raises `Unreachable` when no connection can be made and `BodyError` when one breaks. A kept connection
+        that the server closed at the same moment is replaced and the request repeated where that is safe: the
+        method changes nothing and there is no body, as Go's client does it.
+        """
+        while True:
+            connection = self._idle.pop() if self._idle else await self._open()
+            self._busy.add(connection)
+            repeatable = connection.is_used and method in _REPEATABLE and body.is_whole and not body.buffered
+            try:
+                return await connection.request(method, target, headers, body)
+            except BodyError:
+                if not repeatable or connection.has_answered:
+                    raise
+
+    async def _open(self) -> http1_client.ClientConnection:
+        connection = http1_client.ClientConnection(self._loop, self._freed)
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await self._connect(lambda: connection)
+        except TimeoutError:
+            raise Unreachable(f"no connection within {CONNECT_SECONDS:g} s") from None
+        except OSError as error:
+            raise Unreachable(_reason(error)) from None
+        return connection
+
+    def _freed(self, connection: http1_client.ClientConnection) -> None:
+        self._busy.discard(connection)
+        if connection.is_reusable and not self._is_closed and len(self._idle) < MAX_IDLE:
+            if connection not in self._idle:
+                self._idle.append(connection)
+            return
+        if connection in self._idle:
+            self._idle.remove(connection)
+        if connection.is_reusable:
+            connection.is_reusable = False
+            connection.transport.close()
+
+    def close(self) -> None:
+        """Closes every connection; what is under way breaks off."""
+        self._is_closed = True
+        for connection in [*self._idle, *self._busy]:
+            connection.close()
+        self._idle.clear()
+
+
+def _reason(error: OSError) -> str:
+    """`error` as Go words it, because the text stands in answers that people search for."""
+    if isinstance(error, ConnectionRefusedError):
+        return "connect: connection refused"
+    if isinstance(error, FileNotFoundError):
+        return "connect: no such file or directory"
+    return (error.strerror or str(error)).lower()

@@ -1,0 +1,1 @@
+"""Sight into a running process: logs, metrics, traces."""

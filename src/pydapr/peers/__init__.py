@@ -1,0 +1,1 @@
+"""The other Dapr processes, as this one's servers."""

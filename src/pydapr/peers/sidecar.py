@@ -1,0 +1,256 @@
+"""Other apps' sidecars: one invocation is one `CallLocalStream` on their internal port.
+
+Called by `blocks.invoke`; goes on to `net.http2_pool`. On the wire it is what the original sends (v1.18.3,
+`pkg/messaging/direct_messaging.go`), so that an original may stand on the other side.
+"""
+
+import asyncio
+import socket
+from collections.abc import Sequence
+
+from pydapr.app.channel import Answer, Call, Header
+from pydapr.errors import Code, RpcError
+from pydapr.net import http2_client, http2_pool
+from pydapr.net.body import Body, BodyError, Disconnected
+from pydapr.peers.payloads import Payloads
+from pydapr.wire import grpc, hpack, invocation
+from pydapr.wire import headers as names
+
+METHOD = b"/dapr.proto.internals.v1.ServiceInvocation/CallLocalStream"
+PIECE = 64 * 1024
+"""Bytes of a body in one message."""
+
+MAX_MESSAGE = 64 * 1024 * 1024
+"""The largest message taken from another sidecar: a unary answer holds a whole body."""
+
+KNOWN = 4096
+"""Apps and addresses whose constant parts are remembered."""
+
+_FORWARDED = (b"x-forwarded-for", b"x-forwarded-host", b"forwarded")
+_OK = (b":status", b"200")
+
+
+class Unreached(RpcError):
+    """No connection could be made: nothing was sent."""
+
+
+class Sidecars:
+    """Calls other apps through their sidecars. `host` is the address that Forwarded fields name."""
+
+    def __init__(self, pool: http2_pool.Pool, app_id: str, namespace: str, host: str) -> None:
+        self._pool = pool
+        self._app_id = app_id.encode()
+        self._namespace = namespace.encode()
+        self._forwarded = _forwarded(host)
+        self._constant: dict[str, bytes] = {}
+        self._blocks: dict[str, bytes] = {}
+
+    def is_unreached(self, error: RpcError) -> bool:
+        """Whether nothing was sent."""
+        return isinstance(error, Unreached)
+
+    async def invoke(self, address: str, app_id: str, namespace: str, call: Call) -> Answer:
+        """Calls `app_id` at `address`. Raises `RpcError`, of it `Unreached` when there is no connection."""
+        leading = self._leading(app_id, call)
+        connection = self._pool.ready(address) or await self._connection(address)
+        body = call.body
+        is_whole = body.is_whole
+        data = body.take()
+        block = self._block(address)
+        request = connection.open(block, first_frames(leading, data), is_whole)
+        sender = None
+        if not is_whole:
+            count = -(-len(data) // PIECE)
+            sender = asyncio.get_running_loop().create_task(_send_rest(request, body, count))
+        try:
+            return await _answer(request, sender)
+        except BaseException:
+            _close(request, sender)
+            raise
+
+    async def _connection(self, address: str) -> http2_client.ClientConnection:
+        try:
+            return await self._pool.connection(address)
+        except http2_pool.Unreachable as error:
+            text = f'connection error: desc = "transport: Error while dialing: {error}"'
+            raise Unreached(Code.UNAVAILABLE, text) from None
+
+    def _block(self, address: str) -> bytes:
+        """The header block of a call, the same bytes each time."""
+        block = self._blocks.get(address)
+        if block is None:
+            fields = [
+                (b":method", b"POST"),
+                (b":scheme", b"http"),
+                (b":path", METHOD),
+                (b":authority", address.encode()),
+                (b"content-type", b"application/grpc"),
+                (b"user-agent", b"pydapr"),
+                (b"te", b"trailers"),
+            ]
+            if len(self._blocks) >= KNOWN:
+                self._blocks.clear()
+            block = self._blocks[address] = hpack.encode(fields)
+        return block
+
+    # -- the request --
+
+    def _leading(self, app_id: str, call: Call) -> bytes:
+        """The request without its body."""
+        headers = names.forwardable(call.headers)
+        fields = dict(headers)
+        length = call.body.length
+        if length is not None:
+            headers.append((b"content-length", b"%d" % length))
+        if fields.keys().isdisjoint(_FORWARDED):
+            metadata = self._constant.get(app_id) or self._constant_part(app_id)
+        else:
+            metadata = self._identity(app_id)
+            headers = self._with_forwarded(headers)
+        return invocation.encode_request(
+            metadata + invocation.entries(headers),
+            call.method.encode("utf-8", "surrogateescape"),
+            fields.get(b"content-type", b""),
+            invocation.VERB_NUMBERS[call.verb],
+            call.query,
+        )
+
+    def _with_forwarded(self, headers: Sequence[Header]) -> list[Header]:
+        """Our values behind the client's own, under the same name."""
+        out = [header for header in headers if header[0] not in _FORWARDED]
+        for name, ours in self._forwarded:
+            out += [header for header in headers if header[0] == name]
+            out.append((name, ours))
+        return out
+
+    def _constant_part(self, app_id: str) -> bytes:
+        part = self._identity(app_id) + invocation.entries(self._forwarded)
+        if len(self._constant) >= KNOWN:
+            self._constant.clear()
+        self._constant[app_id] = part
+        return part
+
+    def _identity(self, app_id: str) -> bytes:
+        callee = app_id.encode()
+        entry = invocation.literal_entry
+        return b"".join(
+            [
+                entry(b"destination-app-id", callee),
+                entry(b"dapr-caller-namespace", self._namespace),
+                entry(b"dapr-caller-app-id", self._app_id),
+                entry(b"dapr-callee-app-id", callee),
+            ]
+        )
+
+
+def first_frames(leading: bytes, data: bytes) -> bytes:
+    """The leading message with the first bytes of the body, and further messages if one does not hold them."""
+    if len(data) <= PIECE:
+        return grpc.frame(invocation.stream_message(leading, data, 0))
+    pieces = [data[start : start + PIECE] for start in range(0, len(data), PIECE)]
+    messages = [invocation.stream_message(leading, pieces[0], 0)]
+    messages += [
+        invocation.stream_message(b"", piece, number) for number, piece in enumerate(pieces) if number
+    ]
+    return b"".join([grpc.frame(message) for message in messages])
+
+
+async def _send_rest(request: http2_client.Request, body: Body, count: int) -> None:
+    """Sends a body while it arrives, beside the wait for the answer; `count` messages have gone before."""
+    try:
+        while data := await body.read():
+            for start in range(0, len(data), PIECE):
+                message = invocation.stream_message(b"", data[start : start + PIECE], count)
+                await request.write(grpc.frame(message))
+                count += 1
+        await request.write(b"", end=True)
+    except BodyError as error:
+        request.give_up(error)
+
+
+# -- the answer --
+
+
+async def _answer(request: http2_client.Request, sender: "asyncio.Task[None] | None") -> Answer:
+    reader = grpc.MessageReader(MAX_MESSAGE)
+    messages = await _first_messages(request, reader)
+    try:
+        leading, payload, sequence = invocation.decode_stream(messages[0])
+        response = invocation.decode_response(leading)
+        payloads = [(payload, sequence)]
+        payloads += [invocation.decode_stream(message)[1:] for message in messages[1:]]
+    except invocation.Invalid as error:
+        raise RpcError(Code.INTERNAL, f"error receiving message: {error}") from None
+    if not response.has_status:
+        raise RpcError(Code.UNKNOWN, "response does not contain the required fields in the leading chunk")
+
+    def at_end() -> None:
+        _close(request, sender)
+        _check_end(request)
+
+    body: Body
+    if request.body.is_whole and not request.body.buffered and len(payloads) == 1:
+        at_end()
+        body = Body.of(payload or response.data)
+    else:
+        body = Payloads(request.body, reader, payloads, at_end)
+    status, headers = _head_of(response)
+    length = names.first(response.headers, b"content-length")
+    return Answer(status, headers, body, lambda: _close(request, sender), length)
+
+
+async def _first_messages(request: http2_client.Request, reader: grpc.MessageReader) -> list[bytes]:
+    """At least one message. Raises `RpcError` with the status when the call ended without any."""
+    try:
+        head = request.headers or await request.head()
+        if head[0] != _OK:
+            status = int(dict(head).get(b":status", b"0"))
+            raise RpcError(
+                grpc.code_of_http(status), f"unexpected HTTP status code received from server: {status}"
+            )
+        while data := await request.body.read():
+            if messages := reader.feed(data):
+                return messages
+        _check_end(request)
+    except http2_client.Refused as error:
+        raise Unreached(Code.UNAVAILABLE, str(error)) from None
+    except Disconnected as error:
+        code = Code.UNAVAILABLE if request.reset_code is None else grpc.code_of_reset(request.reset_code)
+        raise RpcError(code, str(error)) from None
+    except BodyError as error:
+        raise RpcError(Code.UNKNOWN, str(error)) from None
+    raise RpcError(Code.INTERNAL, "the call ended without a response")
+
+
+def _check_end(request: http2_client.Request) -> None:
+    """Raises `RpcError` when the call has ended and its status is not OK."""
+    status = grpc.status_of(request.trailers)
+    if status is None:
+        raise RpcError(Code.INTERNAL, "server closed the stream without sending trailers")
+    if status.code != Code.OK:
+        raise status.error()
+
+
+def _head_of(response: invocation.Response) -> tuple[int, list[Header]]:
+    """Status and header fields for the client."""
+    headers = [header for header in names.forwardable(response.headers) if header[0] != b"content-type"]
+    if response.content_type:
+        headers.append((b"content-type", response.content_type))
+    return response.code, headers
+
+
+def _close(request: http2_client.Request, sender: "asyncio.Task[None] | None") -> None:
+    if sender is not None:
+        sender.cancel()
+    request.close()
+
+
+def _forwarded(host: str) -> tuple[Header, ...]:
+    """X-Forwarded-For, X-Forwarded-Host and Forwarded, as the original sends them (RFC 7239)."""
+    name = socket.gethostname()
+    node = f'"[{host}]"' if ":" in host else host
+    return (
+        (b"x-forwarded-for", host.encode()),
+        (b"x-forwarded-host", name.encode()),
+        (b"forwarded", f"for={node};by={node};host={name}".encode()),
+    )

@@ -1,0 +1,280 @@
+"""HTTP/1.1 on the wire: requests and responses read with httptools, heads and chunks written as bytes.
+
+Called by `net.http1`, which moves the bytes; nothing here knows a socket. A reader is fed bytes and calls
+its receiver back: head, pieces of the body, end. What the parser would let pass but a gateway must not is
+refused here: control characters, ambiguous lengths, heads that are too large.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import httptools
+
+from pydapr.wire import headers as names
+
+Header = tuple[bytes, bytes]
+
+CHUNK_END = b"0\r\n\r\n"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+REASONS = {
+    100: b"Continue", 101: b"Switching Protocols", 102: b"Processing", 103: b"Early Hints",
+    200: b"OK", 201: b"Created", 202: b"Accepted", 203: b"Non-Authoritative Information",
+    204: b"No Content", 205: b"Reset Content", 206: b"Partial Content", 207: b"Multi-Status",
+    208: b"Already Reported", 226: b"IM Used",
+    300: b"Multiple Choices", 301: b"Moved Permanently", 302: b"Found", 303: b"See Other",
+    304: b"Not Modified", 305: b"Use Proxy", 307: b"Temporary Redirect", 308: b"Permanent Redirect",
+    400: b"Bad Request", 401: b"Unauthorized", 402: b"Payment Required", 403: b"Forbidden",
+    404: b"Not Found", 405: b"Method Not Allowed", 406: b"Not Acceptable",
+    407: b"Proxy Authentication Required", 408: b"Request Timeout", 409: b"Conflict", 410: b"Gone",
+    411: b"Length Required", 412: b"Precondition Failed", 413: b"Request Entity Too Large",
+    414: b"Request URI Too Long", 415: b"Unsupported Media Type",
+    416: b"Requested Range Not Satisfiable", 417: b"Expectation Failed", 418: b"I'm a teapot",
+    421: b"Misdirected Request", 422: b"Unprocessable Entity", 423: b"Locked", 424: b"Failed Dependency",
+    425: b"Too Early", 426: b"Upgrade Required", 428: b"Precondition Required",
+    429: b"Too Many Requests", 431: b"Request Header Fields Too Large",
+    451: b"Unavailable For Legal Reasons",
+    500: b"Internal Server Error", 501: b"Not Implemented", 502: b"Bad Gateway",
+    503: b"Service Unavailable", 504: b"Gateway Timeout", 505: b"HTTP Version Not Supported",
+    506: b"Variant Also Negotiates", 507: b"Insufficient Storage", 508: b"Loop Detected",
+    510: b"Not Extended", 511: b"Network Authentication Required",
+}  # fmt: skip
+
+_STATUS_LINES = {
+    code: b"HTTP/1.1 %d %s\r\n" % (code, REASONS.get(code, b"status code %d" % code))
+    for code in range(100, 1000)
+}
+
+
+class Malformed(Exception):
+    """The peer sent what is not HTTP/1.1, or more than the limits allow.
+
+    `status` is what a server answers before it closes the connection.
+    """
+
+    def __init__(self, reason: str, status: int = 400) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class RequestReceiver(Protocol):
+    """Who owns a `RequestReader`: one call per part of a message, in order."""
+
+    def head_received(self, reader: "RequestReader") -> None: ...
+    def body_received(self, data: bytes) -> None: ...
+    def message_ended(self) -> None: ...
+
+
+class ResponseReceiver(Protocol):
+    """Who owns a `ResponseReader`."""
+
+    def head_received(self, reader: "ResponseReader") -> None: ...
+    def body_received(self, data: bytes) -> None: ...
+    def message_ended(self) -> None: ...
+
+
+class _Reader:
+    """What both directions share: the head is collected, bounded and checked; the rest is passed on."""
+
+    __slots__ = (
+        "_limit", "_parser", "_room",
+        "chunked", "content_length", "headers", "in_head", "keep_alive", "upgrade",
+    )  # fmt: skip
+
+    _parser: Any
+
+    def __init__(self, max_head: int) -> None:
+        self._limit = self._room = max_head
+        self.headers: list[Header] = []
+        self.content_length: int | None = None
+        self.chunked = self.in_head = self.keep_alive = self.upgrade = False
+
+    def on_message_begin(self) -> None:
+        self.in_head = True
+        self._room = self._limit
+        self.headers = []
+        self.content_length = None
+        self.chunked = self.upgrade = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._room -= len(name) + len(value) + 4
+        if self._room < 0:
+            raise Malformed("header fields too large", 431)
+        if not self.in_head:
+            return  # a trailer field: hop by hop here, as with the original
+        lower = names.LOWER.get(name) or names.lower(name)
+        self.headers.append((lower, value))
+        if lower in names.FRAMING:
+            self._framing(lower, value)
+
+    def _framing(self, name: bytes, value: bytes) -> None:
+        if name == b"content-length":
+            if self.content_length is not None:
+                raise Malformed("more than one Content-Length")
+            if not value.isdigit():
+                raise Malformed(f"bad Content-Length {value[:40]!r}")
+            self.content_length = int(value)
+        elif name == b"transfer-encoding":
+            if self.chunked or value.strip().lower() != b"chunked":
+                raise Malformed(f"unsupported transfer encoding: {value[:40].decode('latin-1')!r}", 501)
+            self.chunked = True
+        else:
+            self.upgrade = True
+
+    def _head_ended(self) -> None:
+        self.in_head = False
+        if self.chunked and self.content_length is not None:
+            raise Malformed("both Content-Length and Transfer-Encoding")
+
+    def _feed(self, data: bytes) -> bytes | None:
+        """Parses `data`; what follows a message that asked for an upgrade, None when there was none."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as stop:
+            return data[stop.args[0] :]
+        except httptools.HttpParserCallbackError as error:
+            raise (error.__context__ or error) from None
+        except httptools.HttpParserError as error:
+            raise Malformed(str(error)) from None
+        return None
+
+
+class RequestReader(_Reader):
+    """Reads requests one after the other from one connection."""
+
+    __slots__ = (
+        "_receiver",
+        "_target",
+        "expects_continue",
+        "http10",
+        "method",
+        "on_body",
+        "on_message_complete",
+        "target",
+    )
+
+    def __init__(self, receiver: RequestReceiver, max_head: int = 8192) -> None:
+        super().__init__(max_head)
+        self._receiver = receiver
+        self._target: list[bytes] = []
+        self.method = self.target = b""
+        self.http10 = self.expects_continue = False
+        # Bound once: httptools calls them straight, without a frame of ours in between.
+        self.on_body = receiver.body_received
+        self.on_message_complete = receiver.message_ended
+        self._parser = httptools.HttpRequestParser(self)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._target = []
+        self.expects_continue = False
+
+    def on_url(self, piece: bytes) -> None:
+        self._room -= len(piece)
+        if self._room < 0:
+            raise Malformed("request target too large", 431)
+        self._target.append(piece)
+
+    def on_headers_complete(self) -> None:
+        parser = self._parser
+        self._head_ended()
+        pieces = self._target
+        self.target = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self.method = parser.get_method()
+        self.keep_alive = parser.should_keep_alive()
+        self.http10 = parser.get_http_version() == "1.0"
+        self._receiver.head_received(self)
+
+    def _framing(self, name: bytes, value: bytes) -> None:
+        if name == b"expect":
+            self.expects_continue = value.lower() == b"100-continue"
+        else:
+            super()._framing(name, value)
+
+    def feed(self, data: bytes) -> bytes | None:
+        """Parses `data` and calls the receiver.
+
+        Returns None, or what follows a request that asked for an upgrade: whoever does not take the upgrade
+        feeds these bytes again. Raises `Malformed`; the connection is then of no more use.
+        """
+        rest = self._feed(data)
+        if rest is not None:
+            self._parser = httptools.HttpRequestParser(self)
+        return rest
+
+
+class ResponseReader(_Reader):
+    """Reads the responses to requests sent on one connection; `expect` is called before each."""
+
+    __slots__ = ("_bodyless", "_receiver", "on_body", "status")
+
+    def __init__(self, receiver: ResponseReceiver, max_head: int = 1 << 20) -> None:
+        super().__init__(max_head)
+        self._receiver = receiver
+        self._bodyless = False
+        self.status = 0
+        self.on_body = receiver.body_received
+        self._parser = httptools.HttpResponseParser(self)
+
+    def expect(self, bodyless: bool) -> None:
+        """The next response answers a request; `bodyless` after HEAD, whose lengths tell of no body here."""
+        self._bodyless = bodyless
+
+    def on_headers_complete(self) -> None:
+        self._head_ended()
+        self.status = self._parser.get_status_code()
+        if self.status < 200 and self.status != 101:
+            return
+        self.keep_alive = self._parser.should_keep_alive()
+        self._receiver.head_received(self)
+        if self._bodyless:
+            raise _NoBody
+
+    def on_message_complete(self) -> None:
+        if self.status >= 200 or self.status == 101:
+            self._receiver.message_ended()
+
+    @property
+    def ends_with_connection(self) -> bool:
+        """Whether the body has no length of its own and lasts until the peer closes."""
+        return not self.chunked and self.content_length is None and self.status not in (204, 304)
+
+    def feed(self, data: bytes) -> None:
+        """Parses `data` and calls the receiver. Raises `Malformed`."""
+        try:
+            self._feed(data)
+        except _NoBody:
+            # llhttp cannot be told that a response has no body, so it starts anew after the head.
+            self._parser = httptools.HttpResponseParser(self)
+            self._bodyless = False
+            self._receiver.message_ended()
+
+
+class _NoBody(Exception):
+    """Stops the parser after the head of a response to HEAD."""
+
+
+def request_head(method: bytes, target: bytes, headers: Sequence[Header]) -> bytes:
+    """The head of a request, names in canonical case. `headers` holds Host and the framing."""
+    canonical = names.CANONICAL
+    lines = [method, b" ", target, b" HTTP/1.1\r\n"]
+    for name, value in headers:
+        lines += (canonical.get(name) or names.canonical(name), b": ", value, b"\r\n")
+    lines.append(b"\r\n")
+    return b"".join(lines)
+
+
+def response_head(status: int, headers: Sequence[Header], extra: bytes) -> bytes:
+    """The head of a response; `extra` holds whole lines (framing, date) that the connection adds."""
+    canonical = names.CANONICAL
+    lines = [_STATUS_LINES[status]]
+    for name, value in headers:
+        lines += (canonical.get(name) or names.canonical(name), b": ", value, b"\r\n")
+    lines.append(extra)
+    lines.append(b"\r\n")
+    return b"".join(lines)
+
+
+def chunk(data: bytes) -> bytes:
+    """`data`, not empty, as one chunk."""
+    return b"%x\r\n%b\r\n" % (len(data), data)

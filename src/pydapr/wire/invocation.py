@@ -1,0 +1,356 @@
+"""What two sidecars say to each other to invoke an app: the messages of `dapr.proto.internals.v1`.
+
+Called by `peers.sidecar` and `api.internal`. The messages are few, stand on the hottest path and carry
+header fields whose bytes need not be text, so they are written and read here without a protobuf library:
+a metadata entry seen before costs one dict lookup. `proto/dapr/proto/internals/v1/service_invocation.proto`
+is the contract; tests hold this file against what protobuf itself makes of it.
+"""
+
+from collections.abc import Sequence
+
+from pydapr.wire import headers as names
+
+Header = tuple[bytes, bytes]
+
+VERBS = (
+    b"", b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH",
+)  # fmt: skip
+"""`common.v1.HTTPExtension.Verb` by number; 0 is NONE."""
+
+VERB_NUMBERS = {verb: number for number, verb in enumerate(VERBS)}
+
+_BOUND = 4096
+_LONGEST = 512
+_MESSAGE_BOUND = 512
+_MESSAGE_LONGEST = 4096
+
+_encoded: dict[Header, bytes] = {}
+_decoded: dict[bytes, tuple[Header, ...]] = {}
+_requests: "dict[bytes, Request]" = {}
+_responses: "dict[bytes, Response]" = {}
+
+
+class Invalid(Exception):
+    """The bytes are not the message they should be."""
+
+
+class Request:
+    """`InternalInvokeRequest`. Shared between calls that look the same: never changed."""
+
+    __slots__ = (
+        "actor", "content_type", "data", "has_message", "headers", "method", "query", "type_url", "verb", "version",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.version = 0
+        self.headers: list[Header] = []
+        self.has_message = False
+        self.method = b""
+        self.data = b""
+        self.type_url = b""
+        self.content_type = b""
+        self.verb = -1
+        """Number in `VERBS`; -1 when the message has no HTTP extension."""
+        self.query = b""
+        self.actor: tuple[bytes, bytes] | None = None
+
+
+class Response:
+    """`InternalInvokeResponse`. Shared between answers that look the same: never changed."""
+
+    __slots__ = (
+        "code",
+        "content_type",
+        "data",
+        "details",
+        "has_status",
+        "headers",
+        "message",
+        "trailers",
+        "type_url",
+    )
+
+    def __init__(self) -> None:
+        self.has_status = False
+        self.code = 0
+        """An HTTP status, or a gRPC code when the app speaks gRPC (below 100)."""
+        self.message = b""
+        self.details = b""
+        """The `details` fields of the status as they stood."""
+        self.headers: list[Header] = []
+        self.trailers: list[Header] = []
+        self.data = b""
+        self.type_url = b""
+        self.content_type = b""
+
+
+# -- writing --
+
+
+def varint(value: int) -> bytes:
+    """A base-128 number, not negative."""
+    if value < 0x80:
+        return bytes((value,))
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+_SHORT = [varint(n) for n in range(2048)]
+
+
+def field(tag: bytes, value: bytes) -> bytes:
+    """A length-delimited field; `tag` is its whole first byte."""
+    size = len(value)
+    return tag + (_SHORT[size] if size < 2048 else varint(size)) + value
+
+
+def _entry(name: bytes, values: Sequence[bytes]) -> bytes:
+    key = names.CANONICAL.get(name) or names.canonical(name)
+    listed = b"".join([field(b"\x0a", value) for value in values])
+    return field(b"\x12", field(b"\x0a", key) + field(b"\x12", listed))
+
+
+def literal_entry(key: bytes, value: bytes) -> bytes:
+    """One metadata entry whose key keeps the letter case it has."""
+    return field(b"\x12", field(b"\x0a", key) + field(b"\x12", field(b"\x0a", value)))
+
+
+def entries(headers: Sequence[Header]) -> bytes:
+    """`headers` as the metadata map: keys in canonical case, repeated names under one key in their order."""
+    if len(dict(headers)) != len(headers):
+        return _grouped(headers)
+    out = []
+    for header in headers:
+        entry = _encoded.get(header)
+        if entry is None:
+            entry = _entry(header[0], (header[1],))
+            if len(entry) <= _LONGEST:
+                if len(_encoded) >= _BOUND:
+                    _encoded.clear()
+                _encoded[header] = entry
+        out.append(entry)
+    return b"".join(out)
+
+
+def _grouped(headers: Sequence[Header]) -> bytes:
+    groups: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        groups.setdefault(name, []).append(value)
+    return b"".join([_entry(name, values) for name, values in groups.items()])
+
+
+def encode_request(metadata: bytes, method: bytes, content_type: bytes, verb: int, query: bytes) -> bytes:
+    """An `InternalInvokeRequest` without data; `metadata` comes from `entries` and `literal_entry`."""
+    extension = b"\x08" + _SHORT[verb] if verb else b""
+    if query:
+        extension += field(b"\x12", query)
+    message = field(b"\x0a", method) if method else b""
+    if content_type:
+        message += field(b"\x1a", content_type)
+    message += field(b"\x22", extension)
+    return b"\x08\x01" + metadata + field(b"\x1a", message)
+
+
+def encode_response(code: int, headers: Sequence[Header], content_type: bytes, data: bytes = b"") -> bytes:
+    """An `InternalInvokeResponse`; `data` only for the unary call."""
+    status = b"\x08" + _SHORT[code] if code else b""
+    message = field(b"\x0a", field(b"\x12", data)) if data else b""
+    if content_type:
+        message += field(b"\x12", content_type)
+    return field(b"\x0a", status) + entries(headers) + field(b"\x22", message)
+
+
+def with_data(request: bytes, data: bytes) -> bytes:
+    """The unary form of what `encode_request` made: protobuf merges the two `message` fields."""
+    return request + field(b"\x1a", field(b"\x12", field(b"\x12", data))) if data else request
+
+
+def stream_message(leading: bytes, data: bytes, sequence: int) -> bytes:
+    """An `InternalInvokeRequestStream` or `...ResponseStream`: a leading part, or b"", and a payload."""
+    out = field(b"\x0a", leading) if leading else b""
+    if data:
+        payload = field(b"\x0a", data)
+        if sequence:
+            payload += b"\x10" + varint(sequence)
+        out += field(b"\x12", payload)
+    return out
+
+
+# -- reading --
+
+
+def _number(data: bytes, pos: int) -> tuple[int, int]:
+    result = shift = 0
+    while True:
+        byte = data[pos]
+        pos += 1
+        result |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return result, pos
+        shift += 7
+        if shift > 63:
+            raise Invalid("number too long")
+
+
+def fields(data: bytes) -> list[tuple[int, bytes | int]]:
+    """The fields of a message as (number, value), groups refused. Raises `Invalid`."""
+    out: list[tuple[int, bytes | int]] = []
+    pos, end = 0, len(data)
+    try:
+        while pos < end:
+            tag, pos = _number(data, pos)
+            kind = tag & 7
+            if kind == 2:
+                size, pos = _number(data, pos)
+                if pos + size > end:
+                    raise Invalid("field longer than its message")
+                out.append((tag >> 3, data[pos : pos + size]))
+                pos += size
+            elif kind == 0:
+                number, pos = _number(data, pos)
+                out.append((tag >> 3, number))
+            elif kind in (1, 5):
+                pos += 8 if kind == 1 else 4
+                if pos > end:
+                    raise Invalid("field longer than its message")
+            else:
+                raise Invalid(f"unknown wire type {kind}")
+    except IndexError:
+        raise Invalid("message ends within a field") from None
+    return out
+
+
+def _bytes(value: bytes | int) -> bytes:
+    if isinstance(value, int):
+        raise Invalid("a number where bytes are due")
+    return value
+
+
+def _int(value: bytes | int) -> int:
+    if not isinstance(value, int):
+        raise Invalid("bytes where a number is due")
+    return value
+
+
+def _decode_entry(entry: bytes) -> tuple[Header, ...]:
+    key = b""
+    values: list[bytes] = []
+    for number, value in fields(entry):
+        if number == 1:
+            key = _bytes(value)
+        elif number == 2:
+            values = [_bytes(item) for n, item in fields(_bytes(value)) if n == 1]
+    name = names.LOWER.get(key) or names.lower(key)
+    headers = tuple([(name, value) for value in values])
+    if len(entry) <= _LONGEST:
+        if len(_decoded) >= _BOUND:
+            _decoded.clear()
+        _decoded[entry] = headers
+    return headers
+
+
+def _read_map(headers: list[Header], entry: bytes) -> None:
+    headers += _decoded.get(entry) or _decode_entry(entry)
+
+
+def decode_request(data: bytes) -> Request:
+    """An `InternalInvokeRequest`. Raises `Invalid`."""
+    known = _requests.get(data)
+    if known is not None:
+        return known
+    request = Request()
+    for number, value in fields(data):
+        if number == 2:
+            _read_map(request.headers, _bytes(value))
+        elif number == 3:
+            request.has_message = True
+            _decode_message(request, _bytes(value))
+        elif number == 1:
+            request.version = _int(value)
+        elif number == 4:
+            actor = {n: _bytes(v) for n, v in fields(_bytes(value)) if n in (1, 2)}
+            request.actor = (actor.get(1, b""), actor.get(2, b""))
+    if len(data) <= _MESSAGE_LONGEST and not request.data:
+        if len(_requests) >= _MESSAGE_BOUND:
+            _requests.clear()
+        _requests[data] = request
+    return request
+
+
+def _decode_message(request: Request, data: bytes) -> None:
+    for number, value in fields(data):
+        if number == 1:
+            request.method = _bytes(value)
+        elif number == 2:
+            request.type_url, request.data = _decode_any(_bytes(value))
+        elif number == 3:
+            request.content_type = _bytes(value)
+        elif number == 4:
+            request.verb = max(request.verb, 0)
+            for n, item in fields(_bytes(value)):
+                if n == 1:
+                    request.verb = _int(item)
+                elif n == 2:
+                    request.query = _bytes(item)
+
+
+def _decode_any(data: bytes) -> tuple[bytes, bytes]:
+    parts = {number: _bytes(value) for number, value in fields(data) if number in (1, 2)}
+    return parts.get(1, b""), parts.get(2, b"")
+
+
+def decode_response(data: bytes) -> Response:
+    """An `InternalInvokeResponse`. Raises `Invalid`."""
+    known = _responses.get(data)
+    if known is not None:
+        return known
+    response = Response()
+    for number, value in fields(data):
+        if number == 2:
+            _read_map(response.headers, _bytes(value))
+        elif number == 1:
+            response.has_status = True
+            _decode_status(response, _bytes(value))
+        elif number == 4:
+            for n, item in fields(_bytes(value)):
+                if n == 1:
+                    response.type_url, response.data = _decode_any(_bytes(item))
+                elif n == 2:
+                    response.content_type = _bytes(item)
+        elif number == 3:
+            _read_map(response.trailers, _bytes(value))
+    if len(data) <= _MESSAGE_LONGEST and not response.data:
+        if len(_responses) >= _MESSAGE_BOUND:
+            _responses.clear()
+        _responses[data] = response
+    return response
+
+
+def _decode_status(response: Response, data: bytes) -> None:
+    for number, value in fields(data):
+        if number == 1:
+            response.code = _int(value)
+        elif number == 2:
+            response.message = _bytes(value)
+        elif number == 3:
+            response.details += field(b"\x1a", _bytes(value))
+
+
+def decode_stream(data: bytes) -> tuple[bytes, bytes | None, int]:
+    """The leading part (b"" when there is none), the payload's bytes (None without payload) and its number."""
+    leading, payload, sequence = b"", None, 0
+    for number, value in fields(data):
+        if number == 1:
+            leading = _bytes(value)
+        elif number == 2:
+            payload = b""
+            for n, item in fields(_bytes(value)):
+                if n == 1:
+                    payload = _bytes(item)
+                elif n == 2:
+                    sequence = _int(item)
+    return leading, payload, sequence
