@@ -1,7 +1,8 @@
 """What `wire.http2` and `wire.hpack` cost: a unary gRPC exchange over both sides, and a header block.
 
-Run it: `python tests/benchmarks/bench_wire_http2.py`. It prints and asserts nothing. The last accepted run
-(2 cores, CPython 3.11) is in the table at the end of the docstring of `main`.
+Run it: `python tests/benchmarks/bench_wire_http2.py`. It prints and asserts nothing. The last accepted run, on 2
+shared cores with CPython 3.11, in microseconds: unary 9.8 one by one and 8.6 in batches, 17 with a new
+traceparent each time; blocks 0.1 hit, 1.3 miss with a known beginning, 5.6 miss with an inserted Huffman string.
 """
 
 import time
@@ -128,7 +129,7 @@ def report(name: str, value: float, unit: str = "us") -> None:
 
 
 def main() -> None:
-    """Prints. Last accepted run: see `docs/` beside the decision records; ratios matter, not the numbers."""
+    """Prints; ratios matter, not the numbers."""
     report("unary, same headers, one by one", unary(50_000, 1, lambda _: REQUEST_BLOCK))
     report("unary, same headers, 16 in a turn", unary(50_000, 16, lambda _: REQUEST_BLOCK))
     report("unary, same fields encoded each time, one by one", unary(50_000, 1, lambda _: REQUEST))

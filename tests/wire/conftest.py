@@ -36,6 +36,7 @@ class End:
         self.events: list[tuple[object, ...]] = []
         self.streams: dict[int, http2.Stream] = {}
         self.on_writable: Callable[[http2.Stream], None] = lambda stream: None
+        self.on_reset: Callable[[http2.Stream], None] = lambda stream: None
         self.connection = http2.Connection(self, client=client, limits=limits or http2.Limits())
 
     def headers_received(self, stream: http2.Stream, headers: http2.Headers, end_stream: bool) -> None:
@@ -50,6 +51,7 @@ class End:
 
     def stream_reset(self, stream: http2.Stream, code: http2.ErrorCode) -> None:
         self.events.append(("reset", stream.id, code))
+        self.on_reset(stream)
 
     def stream_writable(self, stream: http2.Stream) -> None:
         self.events.append(("writable", stream.id))

@@ -220,6 +220,7 @@ def test_memory_for_blocks_strings_and_fields_is_bounded(monkeypatch: pytest.Mon
     assert len(decoder._seen) <= 4
     assert len(hpack._strings) <= 4
     assert len(hpack._encoded) <= 61 + 4
+    assert len(hpack._names) <= 4
 
 
 def test_long_blocks_lists_and_strings_are_not_remembered() -> None:
@@ -246,7 +247,40 @@ def test_a_secret_is_never_indexed_nor_remembered(name: bytes) -> None:
     assert Decoder().decode(block) == ((name, b"secret"),)
 
 
-def test_long_values_are_encoded_and_not_remembered() -> None:
-    field = (b"n", b"v" * 20_000)
+@pytest.mark.parametrize("field", [(b"n", b"v" * 20_000), (b"n" * 20_000, b"v")])
+def test_long_fields_are_encoded_and_not_remembered(field: hpack.Header) -> None:
     assert Decoder().decode(hpack.encode([field])) == (field,)
     assert field not in hpack._encoded
+    assert b"n" * 20_000 not in hpack._names
+
+
+def test_a_beginning_in_common_is_learnt_and_learnt_anew_when_it_changes() -> None:
+    hpack._beginnings.clear()
+    path = (b":path", b"/" + b"q" * 60)
+
+    def decode(*extra: hpack.Header) -> Headers:
+        headers = Decoder().decode(hpack.encode((path, *extra)))
+        assert headers == (path, *extra)
+        return headers
+
+    for number in range(3):
+        decode((b"same", b"1"), (b"other", b"%d" % number))
+    [(_, fields)] = hpack._beginnings.values()
+    assert fields == (path, (b"same", b"1"))
+    for number in range(3):
+        decode((b"same", b"2"), (b"other", b"%d" % number))
+    assert [fields for _, fields in hpack._beginnings.values()] == [(path, (b"same", b"2"))]
+
+
+def test_blocks_that_differ_in_their_first_field_have_no_beginning_in_common() -> None:
+    hpack._beginnings.clear()
+    for number in range(3):
+        Decoder().decode(hpack.encode([(b"first", b"f" * 60 + b"%d" % number), (b"x", b"y")]))
+    assert [fields for _, fields in hpack._beginnings.values()] == [()]
+
+
+def test_the_memory_for_beginnings_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hpack, "_MEMO_BEGINNINGS", 3)
+    for number in range(20):
+        Decoder().decode(hpack.encode([(b"a-%d" % number, b"b")]))
+    assert len(hpack._beginnings) <= 3

@@ -3,11 +3,11 @@
 import base64
 
 import pytest
+from tests.wire import conftest as wire
+from tests.wire.conftest import End
 
 from pydapr.wire import frames, hpack, http2
 from pydapr.wire.http2 import ErrorCode
-from tests.wire import conftest as wire
-from tests.wire.conftest import End
 
 
 def _open(client: End, server: End, end: bool = False) -> tuple[http2.Stream, http2.Stream]:
@@ -57,6 +57,13 @@ def test_a_request_may_end_with_trailers_or_with_empty_data(pair: tuple[End, End
     assert server.take_events() == [("trailers", 1, wire.TRAILERS), ("data", 3, b"", True)]
 
 
+def test_trailers_of_a_request_do_not_make_its_answer_trailers(client: End) -> None:
+    stream = client.connection.open_stream(wire.POST, False, None)
+    client.connection.send_headers(stream, wire.TRAILERS, True)
+    client.receive(wire.headers(1, wire.OK, end=True))
+    assert client.take_events() == [("headers", 1, wire.OK, True)]
+
+
 def test_empty_data_without_an_end_is_not_sent(pair: tuple[End, End]) -> None:
     client, server = pair
     stream, _ = _open(client, server)
@@ -99,12 +106,12 @@ def test_a_connection_window_of_the_default_size_needs_no_update() -> None:
 
 @pytest.mark.parametrize("wrong", [{"stream_window": 65534}, {"connection_window": 1}, {"frame_size": 16383}])
 def test_limits_below_the_defaults_of_the_protocol_are_refused(wrong: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="window|frame"):
+    with pytest.raises(ValueError, match=r"window|frame"):
         http2.Limits(**wrong)
 
 
 def test_bytes_one_at_a_time_make_the_same_upcalls(pair: tuple[End, End]) -> None:
-    stream = wire.frames.PREFACE + wire.settings() + wire.headers(1, wire.POST) + wire.data(1, b"x" * 300, True)
+    stream = frames.PREFACE + wire.settings() + wire.headers(1, wire.POST) + wire.data(1, b"x" * 300, True)
     whole, chopped = End(client=False), End(client=False)
     whole.receive(stream)
     for byte in stream:
@@ -168,9 +175,9 @@ def test_small_pieces_that_waited_leave_together(client: End) -> None:
     for piece in (b"a", b"bb", b"ccc"):
         assert not client.connection.send_data(stream, piece)
     client.sent()
-    client.receive(wire.frames.window_update(1, 5), wire.frames.window_update(0, 100))
+    client.receive(frames.window_update(1, 5), frames.window_update(0, 100))
     assert client.sent() == [(frames.DATA, 0, 1, b"abbcc")]
-    client.receive(wire.frames.window_update(1, 5))
+    client.receive(frames.window_update(1, 5))
     assert client.sent() == [(frames.DATA, 0, 1, b"c")]
     assert client.take_events() == [("writable", 1)]
 
@@ -182,7 +189,7 @@ def test_streams_that_share_a_full_connection_window_take_turns(client: End) -> 
     client.connection.send_data(first, bytes(40_000))
     client.connection.send_data(second, bytes(40_000))
     client.sent()
-    client.receive(wire.frames.window_update(0, 80_000))
+    client.receive(frames.window_update(0, 80_000))
     assert [(stream_id, len(payload)) for _, _, stream_id, payload in client.sent()] == [
         (1, 16384),
         (3, 16384),
@@ -204,12 +211,12 @@ def test_a_receiver_that_sends_whenever_it_may_does_not_deepen_the_stack(client:
     def send_more(stream: http2.Stream) -> None:
         if len(again) < 5000:
             again.append(stream.id)
-            client.connection.send_data(stream, b"y" * 100)
+            client.connection.send_data(stream, b"y" * 20_000)
 
     client.on_writable = send_more
-    client.receive(wire.frames.window_update(0, 1 << 20))
-    assert len(again) >= 90
-    assert not any(stream.pending for stream in streams)
+    client.receive(frames.window_update(0, 1 << 30))
+    assert len(again) >= 90 * 50
+    assert all(not stream.pending or stream.window == 0 for stream in streams)
 
 
 def test_a_smaller_initial_window_may_make_windows_negative(client: End) -> None:
@@ -219,7 +226,7 @@ def test_a_smaller_initial_window_may_make_windows_negative(client: End) -> None
     assert stream.window == -900
     client.sent()
     assert not client.connection.send_data(stream, b"xy", True)
-    client.receive(wire.frames.window_update(1, 901))
+    client.receive(frames.window_update(1, 901))
     assert client.sent() == [(frames.DATA, 0, 1, b"x")]
     client.receive(wire.settings((frames.INITIAL_WINDOW_SIZE, 200)))
     assert client.sent()[-1] == (frames.SETTINGS, frames.ACK, 0, b"")
@@ -296,7 +303,7 @@ def test_connection_credit_shrinks_only_while_too_much_is_unread() -> None:
     for stream_id in (1, 3, 1, 3):
         server.receive(wire.data(stream_id, bytes(49152)))
     # 192 KiB came and nobody read: 64 KiB were given back on receipt, no more.
-    assert [payload for kind, _, _, payload in server.sent()] == [(65536 + 32768).to_bytes(4, "big")]
+    assert [payload for kind, _, _, payload in server.sent()] == [(65536).to_bytes(4, "big")]
     server.connection.consumed(server.streams[1], 98304)
     assert (frames.WINDOW_UPDATE, 0, 0) in [sent[:3] for sent in server.sent()]
 
@@ -347,13 +354,13 @@ def test_a_stream_reset_while_it_stands_in_the_queue_is_passed_over(client: End)
     client.connection.send_data(second, b"second")
     client.connection.reset(first)
     client.sent()
-    client.receive(wire.frames.window_update(0, 100))
+    client.receive(frames.window_update(0, 100))
     assert client.sent() == [(frames.DATA, 0, 3, b"second")]
 
 
 def test_an_unknown_error_code_counts_as_internal(client: End) -> None:
     client.connection.open_stream(wire.POST, False, None)
-    client.receive(wire.frames.rst_stream(1, 0xBEEF))
+    client.receive(frames.rst_stream(1, 0xBEEF))
     assert client.take_events() == [("reset", 1, ErrorCode.INTERNAL_ERROR)]
 
 
@@ -423,7 +430,7 @@ def test_a_client_stops_when_identifiers_are_used_up(client: End) -> None:
 def test_streams_a_server_will_not_touch_are_refused_when_it_goes_away(client: End) -> None:
     for _ in range(3):
         client.connection.open_stream(wire.GET, True, None)
-    client.receive(wire.frames.goaway(1, ErrorCode.NO_ERROR, b"bye"))
+    client.receive(frames.goaway(1, ErrorCode.NO_ERROR, b"bye"))
     assert client.take_events() == [
         ("reset", 3, ErrorCode.REFUSED_STREAM),
         ("reset", 5, ErrorCode.REFUSED_STREAM),
@@ -447,7 +454,7 @@ def test_a_server_that_goes_away_ends_what_it_has_and_refuses_what_comes(server:
 
 
 def test_a_server_told_of_the_clients_leave_keeps_its_streams(server: End) -> None:
-    server.receive(wire.headers(1, wire.GET, end=True), wire.frames.goaway(0, ErrorCode.NO_ERROR, b""))
+    server.receive(wire.headers(1, wire.GET, end=True), frames.goaway(0, ErrorCode.NO_ERROR, b""))
     assert server.events[-1] == ("goaway", 0, ErrorCode.NO_ERROR, b"")
     assert server.connection.open_streams == 1
 
@@ -458,6 +465,16 @@ def test_a_lost_connection_resets_its_streams_and_hears_nothing_more(client: End
     client.connection.lost()
     client.receive(wire.headers(1, wire.OK, end=True))
     assert client.take_events() == [("reset", 1, ErrorCode.INTERNAL_ERROR), ("reset", 3, ErrorCode.INTERNAL_ERROR)]
+
+
+def test_an_owner_may_reset_its_other_streams_when_told_of_one(client: End) -> None:
+    streams = [client.connection.open_stream(wire.POST, False, None) for _ in range(4)]
+    client.on_reset = lambda stream: client.connection.reset(streams[stream.id // 2 + 1])
+    client.receive(frames.goaway(3, ErrorCode.NO_ERROR, b""))
+    assert client.take_events()[0] == ("reset", 5, ErrorCode.REFUSED_STREAM)
+    client.connection.lost()
+    assert client.take_events() == [("reset", 1, ErrorCode.INTERNAL_ERROR)]
+    assert all(stream.is_closed for stream in streams)
 
 
 def test_a_peer_without_a_header_table_is_told_once_that_we_have_none(client: End) -> None:
@@ -534,7 +551,7 @@ def test_an_upgraded_request_is_stream_one_and_answered_within_the_settings_it_c
     server.connection.send_headers(stream, wire.OK)
     assert not server.connection.send_data(stream, b"12345", True)
     assert server.sent_kinds() == [frames.SETTINGS, frames.WINDOW_UPDATE, frames.HEADERS, frames.DATA]
-    server.receive(frames.PREFACE, wire.settings(), wire.frames.window_update(1, 2))
+    server.receive(frames.PREFACE, wire.settings(), frames.window_update(1, 2))
     assert server.sent()[-1] == (frames.DATA, frames.END_STREAM, 1, b"45")
     server.receive(wire.headers(3, wire.GET, end=True))
     assert server.events[-1] == ("headers", 3, wire.GET, True)

@@ -23,10 +23,6 @@ _LAST_WORDS = 0.5
 """Seconds to let an app's last lines appear before the line that says how it ended."""
 
 
-_INTERRUPTED = (-signal.SIGINT, 128 + signal.SIGINT)
-"""How an app ends that has the terminal and gets our Ctrl-C: as asked, which is no error."""
-
-
 class Session:
     """A run from the moment its sidecar has been started."""
 
@@ -44,7 +40,8 @@ class Session:
         if not self._plan.app_port:
             self._await_sidecar()
         if self._plan.app_command and not self._has_reason_to_stop() and not self._start_app():
-            self._stop()
+            self._terminate()
+            self._await_end()
             status.success("Start App failed, try to stop Dapr successfully")
             return 1
         if not self._signals.stop_requests() and self._sidecar.exit_code() is None:
@@ -161,16 +158,18 @@ class Session:
     def _end(self) -> int:
         self._await_last_words()
         self._is_ending.set()
-        sidecar_failed = self._report_sidecar()
-        app_failed = self._report_app()
+        sidecar_code, app_code = self._sidecar.exit_code(), self._app.exit_code() if self._app else None
+        # Before any line is written: a terminal that takes none must not keep them alive.
+        self._terminate()
+        sidecar_failed = _report_sidecar(sidecar_code)
+        app_failed = _report_app(None if self._was_interrupted(app_code) else app_code)
         status.info("\nterminated signal received: shutting down")
-        was_running = self._sidecar.exit_code() is None
-        self._stop()
-        if was_running and self._sidecar.exit_code():
+        killed = self._await_end()
+        if sidecar_code is None and self._sidecar.exit_code() and self._sidecar not in killed:
             sidecar_failed = _exit_text(self._sidecar.exit_code())
         if sidecar_failed:
             status.failure(f"Error exiting Dapr: {sidecar_failed}")
-        elif was_running:
+        elif sidecar_code is None:
             status.success("Exited Dapr successfully")
         if app_failed:
             status.failure(f"Error exiting App: app {app_failed}")
@@ -178,6 +177,10 @@ class Session:
             status.success("Exited App successfully")
         self._remove_sockets()
         return 1 if sidecar_failed or app_failed else 0
+
+    def _was_interrupted(self, app_code: int | None) -> bool:
+        """Whether the app has got the Ctrl-C that was meant for us, because it has the terminal: no error."""
+        return self._terminal is not None and app_code in (-signal.SIGINT, 128 + signal.SIGINT)
 
     def _await_last_words(self) -> None:
         """An app that ended by itself has been up, however shortly: let that be said, and its last lines shown."""
@@ -188,44 +191,30 @@ class Session:
         if self._output is not None:
             self._output.finish(_LAST_WORDS)
 
-    def _report_sidecar(self) -> str:
-        """Say that the sidecar has ended by itself, if it has; the reason when that is an error."""
-        code = self._sidecar.exit_code()
-        if code:
-            status.failure(f"The daprd process exited with error code: {_exit_text(code)}")
-            return _exit_text(code)
-        if code == 0:
-            status.success("Exited Dapr successfully")
-        return ""
+    def _groups(self) -> list[launch.Group]:
+        return [group for group in (self._sidecar, self._app) if group is not None]
 
-    def _report_app(self) -> str:
-        code = self._app.exit_code() if self._app else None
-        if not code or (self._terminal is not None and code in _INTERRUPTED):
-            return ""
-        if code < 0:
-            status.failure(f"The App process was terminated by signal: {_signal_name(-code)}")
-            return f"terminated by signal: {_signal_name(-code)}"
-        status.failure(f"The App process exited with error code: {code}")
-        return f"exited with status {code}"
-
-    def _stop(self) -> None:
-        """End both groups: politely first, then for certain; asked to stop again, at once."""
-        now = time.monotonic()
-        deadlines: dict[launch.Group, float] = {self._sidecar: now + _SIDECAR_GRACE}
-        if self._app is not None:
-            deadlines[self._app] = now + watchdog.GRACE
-        seen = self._signals.stop_requests()
-        for group in deadlines:
+    def _terminate(self) -> None:
+        for group in self._groups():
             group.terminate()
-        while left := [group for group in deadlines if group.is_alive()]:
+
+    def _await_end(self) -> set[launch.Group]:
+        """Wait for what was told to end; kill it after its grace, or at once when asked to stop again."""
+        began = time.monotonic()
+        seen = min(self._signals.stop_requests(), 1)
+        killed: set[launch.Group] = set()
+        while left := [group for group in self._groups() if group.is_alive()]:
             is_urgent = self._signals.stop_requests() > seen
             for group in left:
-                if is_urgent or time.monotonic() > deadlines[group]:
+                grace = _SIDECAR_GRACE if group is self._sidecar else watchdog.GRACE
+                if is_urgent or time.monotonic() > began + grace:
                     group.kill()
+                    killed.add(group)
             self._signals.wait(0.02)
         self._take_terminal_back()
         if self._output is not None:
             self._output.finish(2)
+        return killed
 
     def _remove_sockets(self) -> None:
         for protocol in ("http", "grpc"):
@@ -240,6 +229,27 @@ def _connect(port: int, path: str) -> None:
             probe.connect(path)
     else:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
+
+
+def _report_sidecar(code: int | None) -> str:
+    """Say that the sidecar has ended by itself, if it has; the reason when that is an error."""
+    if code:
+        status.failure(f"The daprd process exited with error code: {_exit_text(code)}")
+        return _exit_text(code)
+    if code == 0:
+        status.success("Exited Dapr successfully")
+    return ""
+
+
+def _report_app(code: int | None) -> str:
+    """Say that the app has failed, if it has, and how."""
+    if not code:
+        return ""
+    if code < 0:
+        status.failure(f"The App process was terminated by signal: {_signal_name(-code)}")
+        return f"terminated by signal: {_signal_name(-code)}"
+    status.failure(f"The App process exited with error code: {code}")
+    return f"exited with status {code}"
 
 
 def _exit_text(code: int | None) -> str:

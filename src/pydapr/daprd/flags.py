@@ -256,8 +256,7 @@ def _settings(
         pod_name=environ.get("POD_NAME", ""),
         env_keys=frozenset(environ["DAPR_ENV_KEYS"].split()) if environ.get("DAPR_ENV_KEYS") else None,
         disable_h2c=_is_truthy(environ.get("DAPR_HTTP_DISABLE_H2C", "")),
-        components_sockets_folder=environ.get("DAPR_COMPONENTS_SOCKETS_FOLDER")
-        or "/tmp/dapr-components-sockets",
+        components_sockets_folder=environ.get("DAPR_COMPONENTS_SOCKETS_FOLDER") or "/tmp/dapr-components-sockets",
         given=frozenset(flags.given),
         warnings="".join(flags.warnings),
     )
@@ -430,9 +429,7 @@ FLAGS = (
     Flag("app-health-check-path", "/healthz", "Path of the health probe, for HTTP apps"),
     Flag("app-health-probe-interval", _PROBE_INTERVAL, "Seconds between two health probes", "int"),
     Flag("app-health-probe-timeout", _PROBE_TIMEOUT, "Milliseconds that a health probe may take", "int"),
-    Flag(
-        "app-health-threshold", _PROBE_THRESHOLD, "Failed probes in a row that make the app unhealthy", "int"
-    ),
+    Flag("app-health-threshold", _PROBE_THRESHOLD, "Failed probes in a row that make the app unhealthy", "int"),
     Flag(
         "app-binding-options-timeout",
         _BINDING_OPTIONS_TIMEOUT,
@@ -443,9 +440,7 @@ FLAGS = (
     Flag("dapr-listen-addresses", "", "Addresses of the Dapr API, separated by commas; empty for all"),
     Flag("dapr-http-port", "3500", "Port of the HTTP API"),
     Flag("dapr-grpc-port", "50001", "Port of the gRPC API"),
-    Flag(
-        "dapr-internal-grpc-port", "", "Port that other sidecars call; without one a steady port is derived"
-    ),
+    Flag("dapr-internal-grpc-port", "", "Port that other sidecars call; without one a steady port is derived"),
     Flag("dapr-internal-grpc-listen-address", "", "Address that other sidecars call"),
     Flag("dapr-public-port", "", "Further port, with health and metadata only"),
     Flag("dapr-public-listen-address", "", "Address of the health and metadata port"),

@@ -89,8 +89,7 @@ def _invalid(text: str) -> ValueError:
 
 def _quoted(text: str) -> str:
     letters = (
-        f"\\{c}" if c in '"\\' else c if " " <= c < "\x7f" else "".join(f"\\x{b:02x}" for b in c.encode())
-        for c in text
+        f"\\{c}" if c in '"\\' else c if " " <= c < "\x7f" else "".join(f"\\x{b:02x}" for b in c.encode()) for c in text
     )
     return f'"{"".join(letters)}"'
 

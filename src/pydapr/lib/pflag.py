@@ -141,9 +141,7 @@ def _long(parsed: Parsed, known: dict[str, Flag], word: str, rest: Iterator[str]
     try:
         value = _READERS[flag.kind](text)
     except ValueError as error:
-        raise ValueError(
-            f"invalid argument {quote.go(text)} for {quote.go('--' + name)} flag: {error}"
-        ) from error
+        raise ValueError(f"invalid argument {quote.go(text)} for {quote.go('--' + name)} flag: {error}") from error
     parsed.accept(flag, value)
 
 
@@ -230,9 +228,7 @@ def _quoted(text: str, start: int) -> tuple[str, int]:
     while True:
         end = text.find('"', position)
         if end < 0:
-            raise ValueError(
-                f'parse error on line 1, column {len(text) + 1}: extraneous or missing " in quoted-field'
-            )
+            raise ValueError(f'parse error on line 1, column {len(text) + 1}: extraneous or missing " in quoted-field')
         value += text[position:end]
         following = text[end + 1 : end + 2]
         if following == '"':
@@ -259,14 +255,10 @@ _READERS: dict[str, Callable[[str], Value]] = {
 
 def usage(program: str, flags: Sequence[Flag]) -> str:
     """The help text: one line per flag that is neither hidden nor deprecated, by name."""
-    shown = sorted(
-        (flag for flag in flags if not flag.hidden and not flag.deprecated), key=lambda flag: flag.name
-    )
+    shown = sorted((flag for flag in flags if not flag.hidden and not flag.deprecated), key=lambda flag: flag.name)
     heads = ["      --" + flag.name + ("" if flag.kind == "bool" else f" {flag.kind}") for flag in shown]
     width = max(map(len, heads), default=0) + 3
-    lines = [
-        f"{head:<{width}}{flag.usage}{_default(flag)}\n" for head, flag in zip(heads, shown, strict=True)
-    ]
+    lines = [f"{head:<{width}}{flag.usage}{_default(flag)}\n" for head, flag in zip(heads, shown, strict=True)]
     return f"Usage of {program}:\n{''.join(lines)}"
 
 

@@ -53,9 +53,7 @@ def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackT
 
 def _unraisable(report: "sys.UnraisableHookArgs") -> None:
     text = "".join(traceback.format_exception(report.exc_type, report.exc_value, report.exc_traceback))
-    ours.get(_PREFIX + "uncaught").error(
-        f"{report.err_msg or 'Exception ignored in'}: {report.object!r}\n{text}"
-    )
+    ours.get(_PREFIX + "uncaught").error(f"{report.err_msg or 'Exception ignored in'}: {report.object!r}\n{text}")
 
 
 def _warning(

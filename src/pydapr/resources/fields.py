@@ -42,10 +42,10 @@ class NameValue(Record):
 class Fields:
     """A mapping of the document; `struct` and `path` say in errors where it stands."""
 
-    __slots__ = ("_manner", "_path", "_struct", "_values")
+    __slots__ = ("_manner", "_original", "_path", "_struct", "_values")
 
     def __init__(self, values: Mapping[str, object], struct: str, manner: str = JSON, path: str = "") -> None:
-        self._values = values
+        self._values = self._original = values
         if manner == JSON and any(not key.islower() for key in values):
             self._values = {key.lower(): values[key] for key in sorted(values)}
         self._struct, self._manner, self._path = struct, manner, path
@@ -54,8 +54,9 @@ class Fields:
         """What stands at `key`, None when nothing does."""
         return self._values.get(key.lower() if self._manner == JSON else key)
 
-    def keys(self) -> list[str]:
-        return list(self._values)
+    def mapping(self) -> Mapping[str, object]:
+        """Everything, as it came."""
+        return self._original
 
     def text(self, key: str, default: str = "") -> str:
         value = self.value(key)

@@ -41,6 +41,8 @@ _SPECIAL: Final = {
     b":authority": _AUTHORITY,
     b":status": _STATUS,
 }
+_METHODS: Final = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH"})
+
 _is_name = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+").fullmatch
 _is_token = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-zA-Z]+").fullmatch
 _is_status = re.compile(rb"[1-9][0-9][0-9]").fullmatch
@@ -99,7 +101,7 @@ def check_trailers(headers: Headers) -> None:
 def _check_request_line(headers: Headers, seen: int) -> None:
     pseudo = dict(headers[:4])
     method = pseudo.get(b":method", b"")
-    if not _is_token(method):
+    if method not in _METHODS and not _is_token(method):
         raise Malformed("no valid :method")
     if method == b"CONNECT":
         if seen != _METHOD | _AUTHORITY:
@@ -118,13 +120,13 @@ def _check(headers: Headers, allowed: int) -> tuple[int, int]:
     seen = 0
     length = NO_LENGTH
     pseudo_over = False
-    kinds = _kinds
+    get = _kinds.get
     for name, value in headers:
-        kind = kinds.get(name)
-        if kind is None:
-            kind = _classify(name)
-        if kind == _ORDINARY:
+        kind = get(name)
+        if not kind:
             pseudo_over = True
+            if kind is None:
+                _classify(name)
         elif kind & _PSEUDO:
             if pseudo_over or not kind & allowed or kind & seen:
                 raise Malformed("misplaced, repeated or unexpected pseudo header field")
@@ -149,8 +151,8 @@ def _check_special(kind: int, value: bytes, length: int) -> int:
     return length
 
 
-def _classify(name: bytes) -> int:
-    """The kind of a name not met before: it is ordinary, or not a name."""
+def _classify(name: bytes) -> None:
+    """Remembers a name not met before as ordinary, if it is a name. Raises `Malformed`."""
     if not _is_name(name):
         raise Malformed("invalid field name")
     if len(_kinds) >= _NAME_BOUND:
@@ -158,4 +160,3 @@ def _classify(name: bytes) -> int:
         _kinds.update(_SPECIAL)
     if len(name) <= 128:
         _kinds[name] = _ORDINARY
-    return _ORDINARY

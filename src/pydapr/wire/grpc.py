@@ -116,9 +116,7 @@ class MessageReader:
             raise RpcError(Code.INTERNAL, "grpc: compressed flag set with identity or empty encoding")
         if self._encoding != b"gzip":
             name = self._encoding.decode("ascii", "backslashreplace")
-            raise RpcError(
-                Code.UNIMPLEMENTED, f'grpc: Decompressor is not installed for grpc-encoding "{name}"'
-            )
+            raise RpcError(Code.UNIMPLEMENTED, f'grpc: Decompressor is not installed for grpc-encoding "{name}"')
 
     def _unzipped(self, data: bytes) -> bytes:
         """Takes gzip off, with no more than the limit in memory, however small `data` is."""
@@ -135,14 +133,10 @@ class MessageReader:
                         f"grpc: received message after decompression larger than max {self._max}",
                     )
                 if not unzip.eof:
-                    raise RpcError(
-                        Code.INTERNAL, "grpc: failed to decompress the received message: unexpected EOF"
-                    )
+                    raise RpcError(Code.INTERNAL, "grpc: failed to decompress the received message: unexpected EOF")
                 data = unzip.unused_data
         except zlib.error as error:
-            raise RpcError(
-                Code.INTERNAL, f"grpc: failed to decompress the received message: {error}"
-            ) from None
+            raise RpcError(Code.INTERNAL, f"grpc: failed to decompress the received message: {error}") from None
         return b"".join(pieces)
 
 

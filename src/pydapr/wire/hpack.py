@@ -3,7 +3,8 @@
 Called by `wire.http2`, with one `Decoder` per connection; whoever sends the same headers again and again
 encodes them once with `encode` and keeps the bytes. Most blocks of a busy connection are the same bytes as
 one before, so whole blocks are remembered: those that stand for themselves for the whole process, those that
-look into the dynamic table until that table changes. A block met again gives the same tuple object again.
+look into the dynamic table until that table changes. A block met again gives the same tuple object again. Calls
+that differ in their last fields only, like a trace's, share the beginning of their blocks: that is remembered too.
 """
 
 from collections import deque
@@ -24,12 +25,16 @@ when the peer allows less than the default (RFC 7541 section 4.2)."""
 
 _OVERHEAD: Final = 32
 _STATIC_LENGTH: Final = 61
-_LONGEST_STATIC: Final = 59
+_LONGEST_STATIC: Final = 59 + _OVERHEAD
 _MEMO_BLOCKS: Final = 1024
 _MEMO_BLOCK_SIZE: Final = 1024
 _MEMO_LIST_SIZE: Final = 8192
+_MEMO_BEGINNINGS: Final = 256
+_KEY_SIZE: Final = 48
+"""Of a beginning: enough to tell one :path from another."""
 _MEMO_STRINGS: Final = 4096
-_MEMO_STRING_SIZE: Final = 128
+_MEMO_STRING_SIZE: Final = 126
+"""Also the longest whose length is one byte."""
 
 _STATIC_TEXT = """
 :authority
@@ -115,6 +120,8 @@ _INDEXED: Final[tuple[Header, ...]] = ((b"", b""), *_STATIC)
 
 _blocks: dict[bytes, Headers] = {}
 _strings: dict[bytes, bytes] = {}
+_beginnings: dict[bytes, tuple[bytes, Headers]] = {}
+"""By their first bytes: what blocks begin with and its fields; no fields while only one block was seen."""
 
 
 # -- decoding --
@@ -170,6 +177,21 @@ def _list_size(headers: Iterable[Header]) -> int:
     return sum(len(name) + len(value) + _OVERHEAD for name, value in headers)
 
 
+def _learn_beginning(block: bytes, headers: Headers, starts: list[int]) -> None:
+    """Keeps what `block` has in common with the last one that began alike, or else the block itself."""
+    key = block[:_KEY_SIZE]
+    last = _beginnings.get(key)
+    if len(_beginnings) >= _MEMO_BEGINNINGS:
+        _beginnings.clear()
+    if last is not None and not last[1]:
+        for count in range(len(starts) - 1, 0, -1):
+            text = block[: starts[count]]
+            if last[0].startswith(text):
+                _beginnings[key] = (text, headers[:count])
+                return
+    _beginnings[key] = (block, ())
+
+
 class Decoder:
     """One direction of one connection: its dynamic table, and the blocks that it has seen."""
 
@@ -184,7 +206,7 @@ class Decoder:
         self._dynamic: deque[Header] = deque()
         self._used = 0
         self._max_list = max_header_list
-        self._longest_field = max(max_table_size, _LONGEST_STATIC + _OVERHEAD)
+        self._longest_field = max(max_table_size, _LONGEST_STATIC)
         # A list in the shared memo is within any limit that is not unusually small.
         self._pure = _blocks if max_header_list >= _MEMO_LIST_SIZE else {}
         self._seen: dict[bytes, Headers] = {}
@@ -202,11 +224,18 @@ class Decoder:
         return headers
 
     def _decode_unknown(self, block: bytes) -> Headers:
+        fields: list[Header] = []
+        starts: list[int] | None = None
+        text, known = _beginnings.get(block[:_KEY_SIZE], (b"", ()))
+        if known and block.startswith(text):
+            fields += known
+        else:
+            text, starts = b"", []
         try:
-            fields, looked, changed = self._fields(block)
+            looked, changed = self._read_fields(block, len(text), fields, starts)
         except IndexError:
             raise HpackError("truncated block or unknown index") from None
-        # No string is longer than 8/5 of its code, so most lists need no exact count.
+        # No string is longer than 8/5 of its code, so few lists need an exact count.
         if len(fields) * self._longest_field + 2 * len(block) > self._max_list:
             if _list_size(fields) > self._max_list:
                 self._seen.clear()
@@ -218,10 +247,13 @@ class Decoder:
                 self._seen.clear()
         elif len(block) <= _MEMO_BLOCK_SIZE:
             self._remember(block, headers, looked)
+            if starts and not looked:
+                _learn_beginning(block, headers, starts)
         return headers
 
     def _remember(self, block: bytes, headers: Headers, looked: bool) -> None:
-        if _list_size(headers) > _MEMO_LIST_SIZE:
+        # What comes from the dynamic table is shared with it; the rest is no longer than this.
+        if not looked and len(headers) * _LONGEST_STATIC + 2 * len(block) > _MEMO_LIST_SIZE:
             return
         self.remembered = True
         memo = self._seen if looked else self._pure
@@ -229,12 +261,19 @@ class Decoder:
             memo.clear()
         memo[block] = headers
 
-    def _fields(self, block: bytes) -> tuple[list[Header], bool, bool]:
-        """The fields; whether the dynamic table was looked into; whether it was changed."""
-        fields: list[Header] = []
+    def _read_fields(
+        self, block: bytes, position: int, fields: list[Header], starts: list[int] | None
+    ) -> tuple[bool, bool]:
+        """Adds the fields from `position` on, and where each starts if that is asked for.
+
+        Answers whether the dynamic table was looked into, and whether it was changed. Short plain strings are
+        read in place: a call for each would double the time of a literal.
+        """
         looked = changed = False
-        position, end = 0, len(block)
+        end = len(block)
         while position < end:
+            if starts is not None:
+                starts.append(position)
             byte = block[position]
             if byte >= 0x80:
                 index = byte & 0x7F
@@ -263,19 +302,33 @@ class Decoder:
                 else:
                     position += 1
                 if not index:
-                    name, position = _string(block, position)
+                    length = block[position]
+                    if length < 0x7F:
+                        start = position + 1
+                        position = start + length
+                        name = block[start:position]
+                    else:
+                        name, position = _string(block, position)
                 elif index > _STATIC_LENGTH:
                     looked = True
                     name = self._dynamic[index - _STATIC_LENGTH - 1][0]
                 else:
                     name = _INDEXED[index][0]
-                value, position = _string(block, position)
+                length = block[position]
+                if length < 0x7F:
+                    start = position + 1
+                    position = start + length
+                    value = block[start:position]
+                else:
+                    value, position = _string(block, position)
                 field = (name, value)
                 if prefix == 6:
                     self._insert(field)
                     changed = True
                 fields.append(field)
-        return fields, looked, changed
+        if position > end:
+            raise HpackError("string beyond the end of the block")
+        return looked, changed
 
     def _resize(self, block: bytes, position: int) -> int:
         self._capacity, position = _integer(block, position, 5)
@@ -305,6 +358,10 @@ _NAME_INDEX: Final = {name: index for index, (name, _) in reversed(list(enumerat
 
 _ONE_BYTE: Final = {field: bytes((0x80 | index,)) for index, field in enumerate(_STATIC, 1)}
 
+_SECRET: Final = 0x10
+"""In the first byte of a literal: never to be indexed."""
+
+_names: dict[bytes, bytes] = {}
 _encoded: dict[Header, bytes] = dict(_ONE_BYTE)
 
 
@@ -325,24 +382,33 @@ def _packed_string(text: bytes) -> bytes:
     return _packed_integer(len(text), 7, 0) + text
 
 
-def _is_secret(name: bytes) -> bool:
-    """Whether no one on the way may put the value into a table (RFC 7541 section 7.1.3)."""
-    return name in _NEVER_INDEXED or name.endswith(b"token")
+def _encode_name(name: bytes) -> bytes:
+    """The beginning of a literal. No one on the way may put a secret into a table (RFC 7541 section 7.1.3)."""
+    secret = name in _NEVER_INDEXED or name.endswith(b"token")
+    flags = _SECRET if secret else 0
+    index = _NAME_INDEX.get(name)
+    if index is None:
+        coded = bytes((flags,)) + _packed_string(name)
+    else:
+        coded = _packed_integer(index, 4, flags)
+    if len(name) <= _MEMO_STRING_SIZE:
+        if len(_names) >= _MEMO_STRINGS:
+            _names.clear()
+        _names[name] = coded
+    return coded
 
 
 def _encode_field(field: Header) -> bytes:
     """A field that is not among those remembered. What is secret or long stays so."""
     name, value = field
-    secret = _is_secret(name)
-    flags = 0x10 if secret else 0
-    index = _NAME_INDEX.get(name)
-    head = bytes((flags,)) + _packed_string(name) if index is None else _packed_integer(index, 4, flags)
-    coded = head + _packed_string(value)
-    if len(coded) <= _MEMO_STRING_SIZE and not secret:
-        if len(_encoded) >= _MEMO_STRINGS:
-            _encoded.clear()
-            _encoded.update(_ONE_BYTE)
-        _encoded[field] = coded
+    head = _names.get(name) or _encode_name(name)
+    size = len(value)
+    if size > _MEMO_STRING_SIZE or len(head) > _MEMO_STRING_SIZE or head[0] & _SECRET:
+        return head + _packed_string(value)
+    if len(_encoded) >= _MEMO_STRINGS:
+        _encoded.clear()
+        _encoded.update(_ONE_BYTE)
+    coded = _encoded[field] = b"%b%c%b" % (head, size, value)
     return coded
 
 

@@ -95,7 +95,7 @@ class Connection(Control):
         Takes the HTTP2-Settings field. Raises `ProtocolError` if it is not valid; nothing is queued then.
         """
         try:
-            payload = base64.urlsafe_b64decode(settings_header + b"=" * (-len(settings_header) % 4))
+            payload = base64.b64decode(settings_header + b"=" * (-len(settings_header) % 4), b"-_", True)
         except binascii.Error:
             payload = b"?"
         if len(payload) % 6:

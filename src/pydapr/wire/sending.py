@@ -109,9 +109,7 @@ class Sender:
 
     # -- what owners send --
 
-    def send_headers(
-        self, stream: Stream, headers: Iterable[Header] | bytes, end_stream: bool = False
-    ) -> None:
+    def send_headers(self, stream: Stream, headers: Iterable[Header] | bytes, end_stream: bool = False) -> None:
         """Sends a header section, given as fields or as a block of `hpack.encode`: a response, or trailers.
 
         On a stream that is closed already this does nothing, since a reset may be on its way to the owner.
@@ -119,7 +117,8 @@ class Sender:
         if not self._may_send(stream):
             return
         block = headers if isinstance(headers, bytes) else hpack.encode(headers)
-        stream.answered = True
+        if not self._is_client:
+            stream.answered = True
         if stream.pending:
             if not end_stream:
                 raise SendError("only trailers may follow data")

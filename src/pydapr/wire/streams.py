@@ -41,9 +41,7 @@ _TRANSITIONS = {
     (HALF_REMOTE, SEND_END): CLOSED,
 }
 
-AFTER: Final = tuple(
-    tuple(_TRANSITIONS.get((state, event), FORBIDDEN) for event in range(4)) for state in range(5)
-)
+AFTER: Final = tuple(tuple(_TRANSITIONS.get((state, event), FORBIDDEN) for event in range(4)) for state in range(5))
 """AFTER[state][event] is the next state, or FORBIDDEN."""
 
 NAMES: Final = ("idle", "open", "half-closed (local)", "half-closed (remote)", "closed")
