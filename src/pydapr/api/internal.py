@@ -39,6 +39,10 @@ class InternalApi:
         reader = grpc.MessageReader(self._max_message, _encoding(exchange))
         call = await _streamed_call(exchange, reader)
         answer = await self._invoker.call_app(call)
+        if not 200 <= answer.status < 300 and _wants_events(call):
+            # The original has no answer for this, and its callers know this text instead of the app's status.
+            answer.close()
+            raise RpcError(Code.INTERNAL, "error invoking app channel: no response received from stream")
         head = invocation.encode_response(answer.status, _with_length(answer), _content_type(answer))
         if answer.body.is_whole and answer.body.buffered <= PIECE:
             message = invocation.stream_message(head, answer.body.take(), 0)
@@ -87,17 +91,20 @@ async def _streamed_call(exchange: ServerExchange, reader: grpc.MessageReader) -
         payloads += [invocation.decode_stream(message)[1:] for message in messages[1:]]
     except invocation.Invalid as error:
         raise RpcError(Code.INTERNAL, f"grpc: error unmarshalling request: {error}") from None
-    if not request.headers or not request.has_message:
+    if not request.has_metadata or not request.has_message:
         text = "request does not contain the required fields in the leading chunk"
         raise RpcError(Code.INVALID_ARGUMENT, f"parsing InternalInvokeRequest error: {text}")
     body: Body
     if exchange.body.is_whole and not exchange.body.buffered and len(payloads) == 1 and not sequence:
         body = Body.of(payload or b"")
     else:
-        length = names.first(request.headers, b"content-length")
-        size = int(length) if length is not None and length.isdigit() else None
-        body = Payloads(exchange.body, reader, payloads, _nothing, size)
+        body = Payloads(exchange.body, reader, payloads, _nothing, request.content_length)
     return _call(request, body)
+
+
+def _wants_events(call: Call) -> bool:
+    """Whether the client asks for server-sent events and nothing else."""
+    return (names.first(call.headers, b"accept") or b"").strip().lower() == b"text/event-stream"
 
 
 def _nothing() -> None:
@@ -111,11 +118,8 @@ def _call(request: invocation.Request, body: Body) -> Call:
     if request.verb < 0:
         text = "rpc error: code = InvalidArgument desc = missing HTTP extension field"
         raise RpcError(Code.INTERNAL, f"error invoking app channel: {text}")
-    headers = [header for header in request.headers if header[0] != b"content-type"]
-    if request.content_type:
-        headers.append((b"content-type", request.content_type))
     verb = invocation.VERBS[request.verb] if request.verb < len(invocation.VERBS) else b""
-    return Call(verb, request.method.decode("utf-8", "surrogateescape"), request.query, headers, body)
+    return Call(verb, request.method.decode("utf-8", "surrogateescape"), request.query, request.headers, body, is_clean=True)
 
 
 def _content_type(answer: Answer) -> bytes:

@@ -16,17 +16,26 @@ class Call:
     """One call of a method of an app.
 
     `method` is the decoded path without query; `query` the raw query without question mark; `headers` are
-    those of the client, unfiltered, and include Content-Type and Content-Length if it sent them.
+    those of the client, Content-Type among them; unless the call `is_clean` they are unfiltered.
     """
 
-    __slots__ = ("body", "headers", "method", "query", "verb")
+    __slots__ = ("body", "headers", "is_clean", "method", "query", "verb")
 
-    def __init__(self, verb: bytes, method: str, query: bytes, headers: Sequence[Header], body: Body) -> None:
+    def __init__(
+        self,
+        verb: bytes,
+        method: str,
+        query: bytes,
+        headers: Sequence[Header],
+        body: Body,
+        is_clean: bool = False,
+    ) -> None:
         self.verb = verb
         self.method = method
         self.query = query
         self.headers = headers
         self.body = body
+        self.is_clean = is_clean
 
 
 class Answer:

@@ -50,8 +50,8 @@ class HttpChannel(AppChannel):
         )
 
     def _headers(self, call: Call) -> list[Header]:
-        out = names.forwardable(call.headers)
-        out.insert(0, self._host)
+        headers = call.headers if call.is_clean else names.forwardable(call.headers)
+        out = [self._host, *headers]
         if self._token is not None:
             out = [header for header in out if header[0] != b"dapr-api-token"]
             out.append(self._token)

@@ -255,7 +255,7 @@ class Runtime:
         """Asks the app what it hosts. Without actors there is nothing to do with the answer yet."""
         settings = self._settings
         if "config" in settings.disable_init_endpoints:
-            log.info("Application configuration endpoint is disabled. Skipping loading application configuration")
+            log.info("Skipping programmatic dapr configuration loading")
             return
         headers = ((b"content-type", b"application/json"), (b"dapr-app-id", settings.app_id.encode()))
         try:

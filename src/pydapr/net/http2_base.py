@@ -73,13 +73,14 @@ class Half:
 class Http2Connection(Connection):
     """Moves the bytes of a `wire.http2.Connection`."""
 
-    __slots__ = ("_flush_is_due", "_is_receiving", "h2", "is_lost")
+    __slots__ = ("_flush_is_due", "_forgive_at", "_is_receiving", "h2", "is_lost")
 
     h2: http2.Connection
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
         self._flush_is_due = False
+        self._forgive_at = 0.0
         self._is_receiving = False
         self.is_lost = False
 
@@ -90,6 +91,10 @@ class Http2Connection(Connection):
 
     def data_received(self, data: bytes) -> None:
         self._is_receiving = True
+        now = self.loop.time()
+        if now >= self._forgive_at:
+            self._forgive_at = now + 1.0
+            self.h2.forgive()
         try:
             self.h2.receive(data)
         except http2.ProtocolError:
@@ -114,9 +119,15 @@ class Http2Connection(Connection):
             self._write()
 
     def _write(self) -> None:
-        data = self.h2.take_output()
-        if not self.transport.is_closing():
-            self.transport.write(data)
+        if self.drained is None:
+            data = self.h2.take_output()
+            if not self.transport.is_closing():
+                self.transport.write(data)
+        # Else it waits in `out`, where the protocol bounds what a peer that does not read can pile up.
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.write_out()
 
     # -- what both sides do with what the peer says --
 

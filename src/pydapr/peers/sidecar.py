@@ -194,9 +194,7 @@ async def _answer(request: http2_client.Request, sender: "asyncio.Task[None] | N
         body = Body.of(payload or response.data)
     else:
         body = Payloads(request.body, reader, payloads, at_end)
-    status, headers = _head_of(response)
-    length = names.first(response.headers, b"content-length")
-    return Answer(status, headers, body, lambda: _close(request, sender), length)
+    return Answer(response.code, response.headers, body, lambda: _close(request, sender), response.content_length)
 
 
 async def _first_messages(request: http2_client.Request, reader: grpc.MessageReader) -> list[bytes]:
@@ -229,14 +227,6 @@ def _check_end(request: http2_client.Request) -> None:
         raise RpcError(Code.INTERNAL, "server closed the stream without sending trailers")
     if status.code != Code.OK:
         raise status.error()
-
-
-def _head_of(response: invocation.Response) -> tuple[int, list[Header]]:
-    """Status and header fields for the client."""
-    headers = [header for header in names.forwardable(response.headers) if header[0] != b"content-type"]
-    if response.content_type:
-        headers.append((b"content-type", response.content_type))
-    return response.code, headers
 
 
 def _close(request: http2_client.Request, sender: "asyncio.Task[None] | None") -> None:

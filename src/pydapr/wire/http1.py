@@ -256,23 +256,38 @@ class _NoBody(Exception):
 
 def request_head(method: bytes, target: bytes, headers: Sequence[Header]) -> bytes:
     """The head of a request, names in canonical case. `headers` holds Host and the framing."""
-    canonical = names.CANONICAL
-    lines = [method, b" ", target, b" HTTP/1.1\r\n"]
-    for name, value in headers:
-        lines += (canonical.get(name) or names.canonical(name), b": ", value, b"\r\n")
-    lines.append(b"\r\n")
-    return b"".join(lines)
+    lines = _lines
+    return b"%b %b HTTP/1.1\r\n%b\r\n" % (
+        method,
+        target,
+        b"".join([lines.get(header) or _line(header) for header in headers]),
+    )
 
 
 def response_head(status: int, headers: Sequence[Header], extra: bytes) -> bytes:
     """The head of a response; `extra` holds whole lines (framing, date) that the connection adds."""
-    canonical = names.CANONICAL
-    lines = [_STATUS_LINES[status]]
-    for name, value in headers:
-        lines += (canonical.get(name) or names.canonical(name), b": ", value, b"\r\n")
-    lines.append(extra)
-    lines.append(b"\r\n")
-    return b"".join(lines)
+    lines = _lines
+    return b"%b%b%b\r\n" % (
+        _STATUS_LINES[status],
+        b"".join([lines.get(header) or _line(header) for header in headers]),
+        extra,
+    )
+
+
+_lines: dict[Header, bytes] = {}
+_BOUND = 4096
+_LONGEST = 256
+
+
+def _line(header: Header) -> bytes:
+    """A header field as a line, remembered unless it is long."""
+    name, value = header
+    line = b"%b: %b\r\n" % (names.CANONICAL.get(name) or names.canonical(name), value)
+    if len(line) <= _LONGEST:
+        if len(_lines) >= _BOUND:
+            _lines.clear()
+        _lines[header] = line
+    return line
 
 
 def chunk(data: bytes) -> bytes:

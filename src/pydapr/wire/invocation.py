@@ -35,20 +35,25 @@ class Invalid(Exception):
 
 
 class Request:
-    """`InternalInvokeRequest`. Shared between calls that look the same: never changed."""
+    """`InternalInvokeRequest`. Shared between calls that look the same: never changed.
+
+    `headers` are those fit for the app, Content-Type among them; `has_metadata` tells whether there were any
+    at all, `content_length` what they say of the body's size, None without.
+    """
 
     __slots__ = (
-        "actor", "content_type", "data", "has_message", "headers", "method", "query", "type_url", "verb", "version",
+        "actor", "content_length", "data", "has_message", "has_metadata", "headers", "method", "query",
+        "type_url", "verb", "version",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.version = 0
         self.headers: list[Header] = []
-        self.has_message = False
+        self.has_metadata = self.has_message = False
+        self.content_length: int | None = None
         self.method = b""
         self.data = b""
         self.type_url = b""
-        self.content_type = b""
         self.verb = -1
         """Number in `VERBS`; -1 when the message has no HTTP extension."""
         self.query = b""
@@ -56,19 +61,12 @@ class Request:
 
 
 class Response:
-    """`InternalInvokeResponse`. Shared between answers that look the same: never changed."""
+    """`InternalInvokeResponse`. Shared between answers that look the same: never changed.
 
-    __slots__ = (
-        "code",
-        "content_type",
-        "data",
-        "details",
-        "has_status",
-        "headers",
-        "message",
-        "trailers",
-        "type_url",
-    )
+    `headers` are those fit for the client, Content-Type among them.
+    """
+
+    __slots__ = ("code", "content_length", "data", "details", "has_status", "headers", "message", "type_url")
 
     def __init__(self) -> None:
         self.has_status = False
@@ -78,10 +76,10 @@ class Response:
         self.details = b""
         """The `details` fields of the status as they stood."""
         self.headers: list[Header] = []
-        self.trailers: list[Header] = []
+        self.content_length: bytes | None = None
+        """What the app said of the length in answer to HEAD."""
         self.data = b""
         self.type_url = b""
-        self.content_type = b""
 
 
 # -- writing --
@@ -123,17 +121,16 @@ def entries(headers: Sequence[Header]) -> bytes:
     """`headers` as the metadata map: keys in canonical case, repeated names under one key in their order."""
     if len(dict(headers)) != len(headers):
         return _grouped(headers)
-    out = []
-    for header in headers:
-        entry = _encoded.get(header)
-        if entry is None:
-            entry = _entry(header[0], (header[1],))
-            if len(entry) <= _LONGEST:
-                if len(_encoded) >= _BOUND:
-                    _encoded.clear()
-                _encoded[header] = entry
-        out.append(entry)
-    return b"".join(out)
+    return b"".join([_encoded.get(header) or _encode(header) for header in headers])
+
+
+def _encode(header: Header) -> bytes:
+    entry = _entry(header[0], (header[1],))
+    if len(entry) <= _LONGEST:
+        if len(_encoded) >= _BOUND:
+            _encoded.clear()
+        _encoded[header] = entry
+    return entry
 
 
 def _grouped(headers: Sequence[Header]) -> bytes:
@@ -184,6 +181,10 @@ def stream_message(leading: bytes, data: bytes, sequence: int) -> bytes:
 
 
 def _number(data: bytes, pos: int) -> tuple[int, int]:
+    """The base-128 number at `pos`, and where it ends."""
+    result = data[pos]
+    if result < 0x80:
+        return result, pos + 1
     result = shift = 0
     while True:
         byte = data[pos]
@@ -237,6 +238,30 @@ def _int(value: bytes | int) -> int:
 
 
 def _decode_entry(entry: bytes) -> tuple[Header, ...]:
+    """One key and its values. The plain form, a short key with one short value, is cut without a walk."""
+    headers = _cut_entry(entry) or _walk_entry(entry)
+    if len(entry) <= _LONGEST:
+        if len(_decoded) >= _BOUND:
+            _decoded.clear()
+        _decoded[entry] = headers
+    return headers
+
+
+def _cut_entry(entry: bytes) -> tuple[Header, ...]:
+    size = len(entry)
+    if not 4 < size < 0x80 or entry[0] != 0x0A:
+        return ()
+    at = 2 + entry[1]
+    # What follows the key: its values, of which there is one, and that is the rest.
+    if at + 4 > size or entry[at] != 0x12 or entry[at + 2] != 0x0A or entry[at + 3] != size - at - 4:
+        return ()
+    if entry[at + 1] != size - at - 2:
+        return ()
+    key = entry[2:at]
+    return ((names.LOWER.get(key) or names.lower(key), entry[at + 4 :]),)
+
+
+def _walk_entry(entry: bytes) -> tuple[Header, ...]:
     key = b""
     values: list[bytes] = []
     for number, value in fields(entry):
@@ -245,16 +270,39 @@ def _decode_entry(entry: bytes) -> tuple[Header, ...]:
         elif number == 2:
             values = [_bytes(item) for n, item in fields(_bytes(value)) if n == 1]
     name = names.LOWER.get(key) or names.lower(key)
-    headers = tuple([(name, value) for value in values])
-    if len(entry) <= _LONGEST:
-        if len(_decoded) >= _BOUND:
-            _decoded.clear()
-        _decoded[entry] = headers
-    return headers
+    return tuple([(name, value) for value in values])
 
 
-def _read_map(headers: list[Header], entry: bytes) -> None:
-    headers += _decoded.get(entry) or _decode_entry(entry)
+def _take_map(data: bytes, tag: int) -> tuple[list[Header], list[tuple[int, bytes | int]]]:
+    """The entries of the map field with this one-byte tag, and all other fields. Raises `Invalid`."""
+    headers: list[Header] = []
+    others: list[tuple[int, bytes | int]] = []
+    decoded = _decoded
+    pos, end = 0, len(data)
+    try:
+        while pos < end:
+            start, kind = pos + 2, data[pos]
+            size = data[pos + 1]
+            if size > 0x7F:
+                size, start = _number(data, pos + 1)
+            if kind == tag:
+                pos = start + size
+                entry = data[start:pos]
+                headers += decoded.get(entry) or _decode_entry(entry)
+            elif kind & 0x87 == 2:
+                pos = start + size
+                others.append((kind >> 3, data[start:pos]))
+            elif kind & 0x87 == 0:
+                pos = start
+                others.append((kind >> 3, size))
+            else:
+                others += fields(data[pos:])
+                break
+    except IndexError:
+        raise Invalid("message ends within a field") from None
+    if pos > end:
+        raise Invalid("field longer than its message")
+    return headers, others
 
 
 def decode_request(data: bytes) -> Request:
@@ -263,17 +311,24 @@ def decode_request(data: bytes) -> Request:
     if known is not None:
         return known
     request = Request()
-    for number, value in fields(data):
-        if number == 2:
-            _read_map(request.headers, _bytes(value))
-        elif number == 3:
+    content_type = b""
+    metadata, others = _take_map(data, 0x12)
+    for number, value in others:
+        if number == 3:
             request.has_message = True
-            _decode_message(request, _bytes(value))
+            content_type = _decode_message(request, _bytes(value)) or content_type
         elif number == 1:
             request.version = _int(value)
         elif number == 4:
             actor = {n: _bytes(v) for n, v in fields(_bytes(value)) if n in (1, 2)}
             request.actor = (actor.get(1, b""), actor.get(2, b""))
+        elif number == 2:
+            metadata += _decode_entry(_bytes(value))
+    request.has_metadata = bool(metadata)
+    length = names.first(metadata, b"content-length")
+    if length is not None and length.isdigit():
+        request.content_length = int(length)
+    request.headers = _with_content_type(metadata, content_type)
     if len(data) <= _MESSAGE_LONGEST and not request.data:
         if len(_requests) >= _MESSAGE_BOUND:
             _requests.clear()
@@ -281,14 +336,24 @@ def decode_request(data: bytes) -> Request:
     return request
 
 
-def _decode_message(request: Request, data: bytes) -> None:
+def _with_content_type(metadata: list[Header], content_type: bytes) -> list[Header]:
+    """What may be sent on; the type of the body is what the message says, not what the metadata say."""
+    headers = [header for header in names.forwardable(metadata) if header[0] != b"content-type"]
+    if content_type:
+        headers.append((b"content-type", content_type))
+    return headers
+
+
+def _decode_message(request: Request, data: bytes) -> bytes:
+    """Reads `common.v1.InvokeRequest` into `request`; the content type."""
+    content_type = b""
     for number, value in fields(data):
         if number == 1:
             request.method = _bytes(value)
         elif number == 2:
             request.type_url, request.data = _decode_any(_bytes(value))
         elif number == 3:
-            request.content_type = _bytes(value)
+            content_type = _bytes(value)
         elif number == 4:
             request.verb = max(request.verb, 0)
             for n, item in fields(_bytes(value)):
@@ -296,6 +361,7 @@ def _decode_message(request: Request, data: bytes) -> None:
                     request.verb = _int(item)
                 elif n == 2:
                     request.query = _bytes(item)
+    return content_type
 
 
 def _decode_any(data: bytes) -> tuple[bytes, bytes]:
@@ -309,10 +375,10 @@ def decode_response(data: bytes) -> Response:
     if known is not None:
         return known
     response = Response()
-    for number, value in fields(data):
-        if number == 2:
-            _read_map(response.headers, _bytes(value))
-        elif number == 1:
+    content_type = b""
+    metadata, others = _take_map(data, 0x12)
+    for number, value in others:
+        if number == 1:
             response.has_status = True
             _decode_status(response, _bytes(value))
         elif number == 4:
@@ -320,9 +386,11 @@ def decode_response(data: bytes) -> Response:
                 if n == 1:
                     response.type_url, response.data = _decode_any(_bytes(item))
                 elif n == 2:
-                    response.content_type = _bytes(item)
-        elif number == 3:
-            _read_map(response.trailers, _bytes(value))
+                    content_type = _bytes(item)
+        elif number == 2:
+            metadata += _decode_entry(_bytes(value))
+    response.content_length = names.first(metadata, b"content-length")
+    response.headers = _with_content_type(metadata, content_type)
     if len(data) <= _MESSAGE_LONGEST and not response.data:
         if len(_responses) >= _MESSAGE_BOUND:
             _responses.clear()
@@ -341,7 +409,32 @@ def _decode_status(response: Response, data: bytes) -> None:
 
 
 def decode_stream(data: bytes) -> tuple[bytes, bytes | None, int]:
-    """The leading part (b"" when there is none), the payload's bytes (None without payload) and its number."""
+    """The leading part (b"" when there is none), the payload's bytes (None without payload) and its number.
+
+    Raises `Invalid`. The plain form, both parts in order and the number left out, is cut without a walk.
+    """
+    size = len(data)
+    leading = b""
+    try:
+        at = 0
+        if data[0] == 0x0A:
+            length, at = _number(data, 1)
+            leading = data[at : at + length]
+            at += length
+            if at == size:
+                return leading, None, 0
+        if data[at] == 0x12:
+            length, start = _number(data, at + 1)
+            if start + length == size and data[start] == 0x0A:
+                length, start = _number(data, start + 1)
+                if start + length == size:
+                    return leading, data[start:], 0
+    except IndexError:
+        pass
+    return _walk_stream(data)
+
+
+def _walk_stream(data: bytes) -> tuple[bytes, bytes | None, int]:
     leading, payload, sequence = b"", None, 0
     for number, value in fields(data):
         if number == 1:

@@ -141,7 +141,6 @@ RUNNING = sidecars.Sidecar(1, "taken", 3500, 50001, 80, True, 0, 0, "", 0.0)
 @pytest.mark.parametrize(
     ("line", "text"),
     [
-        ("-a taken", "dapr with ID taken is already running"),
         ("-H 3500", "invalid configuration for HTTPPort. Port 3500 is not available"),
         ("-G 99999", "invalid configuration for GRPCPort. Port 99999 is not available"),
         ("-M 80", "invalid configuration for MetricsPort. Port 80 is not available"),

@@ -1,0 +1,147 @@
+"""What an invocation costs two sidecars besides their sockets: both run here, joined by memory.
+
+    python tests/benchmarks/bench_invoke.py [requests]
+
+Prints microseconds of CPU per request for caller and callee together, with the same headers each time and
+with a header that is new each time, at 16 requests in flight. Compare before and after in one sitting.
+"""
+
+import asyncio
+import gc
+import sys
+import time
+from collections.abc import Callable
+
+import uvloop
+
+from pydapr.api import internal
+from pydapr.api.http import invoke, router
+from pydapr.app import http as app_http
+from pydapr.blocks.invoke import Invoker
+from pydapr.components.nameresolution import Addresses, Instance, Resolver
+from pydapr.net import http1_server, http2_pool, http2_server
+from pydapr.peers import sidecar
+from pydapr.wire import http2
+
+BODY = b"x" * 1024
+IN_FLIGHT = 16
+
+
+class Wire(asyncio.Transport):
+    """One direction of a connection in memory: what is written arrives at `receive` in the next loop turn."""
+
+    def __init__(self, receive: Callable[[bytes], None]) -> None:
+        super().__init__()
+        self._loop = asyncio.get_running_loop()
+        self._receive = receive
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self._loop.call_soon(self._receive, bytes(data))
+
+    def is_closing(self) -> bool:
+        return False
+
+    def close(self) -> None: ...
+    def abort(self) -> None: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+
+
+class Fixed(Resolver):
+    async def open(self) -> None: ...
+    async def register(self, instance: Instance) -> None: ...
+
+    def known(self, app_id: str, namespace: str) -> Addresses:
+        return ("callee:1",)
+
+    async def resolve(self, app_id: str, namespace: str) -> Addresses:
+        return ("callee:1",)
+
+    def report_dead(self, app_id: str, namespace: str, address: str) -> None: ...
+    async def close(self) -> None: ...
+
+
+ANSWER = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nDate: Sat, 21 Nov 2026 07:00:00 GMT\r\n"
+    b"Content-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
+)
+
+
+async def connect_app(factory: Callable[[], asyncio.Protocol]) -> object:
+    protocol = factory()
+    protocol.connection_made(Wire(lambda _: protocol.data_received(ANSWER)))
+    return protocol
+
+
+def no_url(url: str) -> app_http.HttpChannel:
+    raise ValueError(url)
+
+
+async def build() -> tuple[list[http1_server.ServerConnection], "asyncio.Queue[int]"]:
+    loop = asyncio.get_running_loop()
+    never = Fixed()
+    unused = http2_pool.Pool(lambda address, factory: connect_app(factory), http2.Limits())
+    callee = Invoker("callee", "", never, sidecar.Sidecars(unused, "callee", "", "192.0.2.1"), no_url)
+    callee.app = app_http.HttpChannel(connect_app, "http://127.0.0.1:1", "127.0.0.1:1")
+    methods = internal.InternalApi(callee, 4 << 20).methods()
+
+    async def connect_callee(address: str, factory: Callable[[], asyncio.Protocol]) -> object:
+        client = factory()
+        server = http2_server.ServerConnection(loop, methods, http2.Limits(), lambda _: None)
+        server.connection_made(Wire(client.data_received))
+        client.connection_made(Wire(server.data_received))
+        return client
+
+    pool = http2_pool.Pool(connect_callee, http2.Limits())
+    caller = Invoker("caller", "", never, sidecar.Sidecars(pool, "caller", "", "192.0.2.1"), no_url)
+    handler = router.Router({}, invoke.InvokeApi(caller, 4 << 20).handle)
+    answered: asyncio.Queue[int] = asyncio.Queue()
+    connections = []
+    for number in range(IN_FLIGHT):
+        connection = http1_server.ServerConnection(loop, handler, 8192, lambda _: None)
+
+        def got(data: bytes, number: int = number) -> None:
+            assert data.startswith(b"HTTP/1.1 200 OK") and len(data) > 1024, data[:200]
+            answered.put_nowait(number)
+
+        connection.connection_made(Wire(got))
+        connections.append(connection)
+    return connections, answered
+
+
+def request(extra: bytes) -> bytes:
+    return (
+        b"POST /v1.0/invoke/callee/method/echo HTTP/1.1\r\nHost: 127.0.0.1:3500\r\n%b"
+        b"Content-Type: application/json\r\nContent-Length: 1024\r\n\r\n%b" % (extra, BODY)
+    )
+
+
+async def run(count: int, make: Callable[[int], bytes]) -> float:
+    connections, answered = await build()
+    for number in range(IN_FLIGHT):
+        connections[number].data_received(make(number))
+    began = time.process_time()
+    for number in range(IN_FLIGHT, count):
+        free = await answered.get()
+        connections[free].data_received(make(number))
+    spent = time.process_time() - began
+    for _ in range(IN_FLIGHT):
+        await answered.get()
+    return spent / count * 1e6
+
+
+def main() -> None:
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+    same = request(b"")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        for _ in range(3):
+            print(f"same headers      {runner.run(run(count, lambda _: same)):6.1f} us")
+        new = [request(b"Traceparent: 00-%032x-%016x-01\r\n" % (n, n)) for n in range(count)]
+        for _ in range(2):
+            print(f"one header is new {runner.run(run(count, new.__getitem__)):6.1f} us")
+
+
+if __name__ == "__main__":
+    main()
