@@ -18,6 +18,7 @@ import pytest
 
 from pydapr import cli, errors
 from pydapr.daprd import flags
+from pydapr.lib import pflag
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "pydapr"
@@ -105,7 +106,7 @@ MODULES = {_module(path): path for path in SOURCES}
 
 def _imports(path: Path) -> set[str]:
     """Modules of ours that a file imports anywhere in it, or names as text for importlib."""
-    found = set()
+    found = set[str]()
     for node in ast.walk(_tree(path)):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
@@ -228,7 +229,7 @@ def _text(page: str) -> str:
 
 
 @pytest.mark.parametrize("flag", flags.FLAGS, ids=lambda flag: flag.name)
-def test_every_flag_of_daprd_is_documented(flag: flags.Flag) -> None:
+def test_every_flag_of_daprd_is_documented(flag: pflag.Flag) -> None:
     assert f"`--{flag.name}`" in _text("daprd.md")
 
 
@@ -247,7 +248,7 @@ def test_every_flag_of_a_command_is_documented(command: str) -> None:
 
 def _variables() -> set[str]:
     """Environment variables that the sources name."""
-    found = set()
+    found = set[str]()
     for path in SOURCES:
         text = path.read_text(encoding="utf-8")
         found |= set(re.findall(r'environ(?:\.get\(|\[)"([A-Z_0-9]+)"', text))

@@ -81,3 +81,7 @@ class AppChannel(ABC):
     @abstractmethod
     def close(self) -> None:
         """Breaks off what is under way and gives the connections back."""
+
+    @abstractmethod
+    def retire(self) -> None:
+        """Lets what is under way finish, and keeps no connection after it."""

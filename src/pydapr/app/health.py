@@ -94,3 +94,6 @@ class Guarded(AppChannel):
 
     def close(self) -> None:
         self._inner.close()
+
+    def retire(self) -> None:
+        self._inner.retire()

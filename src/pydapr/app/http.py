@@ -78,6 +78,9 @@ class HttpChannel(AppChannel):
     def close(self) -> None:
         self._pool.close()
 
+    def retire(self) -> None:
+        self._pool.retire()
+
 
 def _framing(verb: bytes, body: Body) -> tuple[Header, ...]:
     """How the length of the request's body is told; the last header field of a request."""

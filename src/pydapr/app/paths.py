@@ -4,6 +4,7 @@ Pure. Called by the invocation block (on both sides of a call) and by `app.http`
 original, which are Go's (`path.Clean`, `net/url`).
 """
 
+import functools
 import posixpath
 import re
 from urllib.parse import quote, unquote_to_bytes
@@ -45,6 +46,7 @@ def clean(path: str) -> str:
     return "" if cleaned == "." else cleaned
 
 
+@functools.lru_cache(2048)
 def normalize(method: str) -> str:
     """The canonical form of a method name, on which access rules are decided. Raises `Invalid`."""
     if "#" in method or "?" in method or "\0" in method:

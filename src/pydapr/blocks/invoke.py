@@ -6,7 +6,8 @@ a server named by a URL.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+import functools
+from collections.abc import Callable
 from typing import Protocol
 
 from pydapr.app import paths
@@ -22,7 +23,11 @@ RETRY_SECONDS = 1.0
 REPLAYABLE_BYTES = 4 * 1024 * 1024
 """Bodies of known length up to this size are held, so that a lost connection can be made good."""
 
+MAX_URLS = 256
+"""Servers named by URLs whose connections are kept."""
+
 _LOST = (Code.UNAVAILABLE, Code.UNAUTHENTICATED)
+_NONE: frozenset[str] = frozenset()
 
 
 class Sidecars(Protocol):
@@ -37,6 +42,15 @@ class Sidecars(Protocol):
 
 ChannelToUrl = Callable[[str], AppChannel]
 """Makes the channel to a server, named by `http(s)://host:port`. Raises `ValueError` for what is no such URL."""
+
+
+@functools.lru_cache(1024)
+def _split(target: str, own: str) -> tuple[str, str]:
+    """App id and namespace of `app` or `app.namespace`. Raises `ValueError`."""
+    app_id, _, namespace = target.partition(".")
+    if "." in namespace:
+        raise ValueError(f"invalid app id {target}")
+    return app_id, namespace or own
 
 
 class Invoker:
@@ -66,7 +80,7 @@ class Invoker:
             call.method = paths.normalize(call.method)
             if target.startswith(("http://", "https://")):
                 return await self._invoke_url(target, call)
-            app_id, namespace = self._split(target)
+            app_id, namespace = _split(target, self._namespace)
             if app_id == self._app_id and namespace == self._namespace:
                 return await self._invoke_own(call)
             return await self._invoke_remote(app_id, namespace, call)
@@ -93,12 +107,6 @@ class Invoker:
         except (AppUnreachable, BodyError, RpcError) as error:
             raise RpcError(Code.INTERNAL, f"error invoking app channel: {error}") from None
 
-    def _split(self, target: str) -> tuple[str, str]:
-        app_id, _, namespace = target.partition(".")
-        if "." in namespace:
-            raise ValueError(f"invalid app id {target}")
-        return app_id, namespace or self._namespace
-
     async def _invoke_own(self, call: Call) -> Answer:
         if self.app is None:
             raise AppUnreachable("cannot invoke local endpoint: app channel not initialized")
@@ -107,47 +115,46 @@ class Invoker:
     async def _invoke_url(self, url: str, call: Call) -> Answer:
         channel = self._urls.get(url)
         if channel is None:
-            channel = self._urls[url] = self._channel_to_url(url)
+            channel = self._channel_to_url(url)
+            if len(self._urls) >= MAX_URLS:
+                self._urls.pop(next(iter(self._urls))).retire()
+            self._urls[url] = channel
         return await channel.invoke(call)
 
     # -- other sidecars --
 
     async def _invoke_remote(self, app_id: str, namespace: str, call: Call) -> Answer:
         """Tries the instances in turn; a lost connection is made good up to three times, a second apart."""
-        length = call.body.length
-        replay: bytes | None = None
-        if call.body.is_whole:
-            replay = call.body.take()
-        elif length is not None and length <= REPLAYABLE_BYTES:
-            replay = await call.body.read_all()
+        body = call.body
+        if not body.is_whole and body.length is not None and body.length <= REPLAYABLE_BYTES:
+            body = call.body = Body.of(await body.read_all())
+        can_replay = body.is_whole
         retries = 0
-        missed: set[str] = set()
+        missed: frozenset[str] = _NONE
         while True:
             address = await self._address(app_id, namespace, missed)
-            if replay is not None:
-                call.body = Body.of(replay)
             try:
                 return await self._sidecars.invoke(address, app_id, namespace, call)
             except RpcError as error:
                 if error.code not in _LOST:
                     raise
-                missed.add(address)
                 if self._sidecars.is_unreached(error):
                     self._resolver.report_dead(app_id, namespace, address)
-                elif replay is None:
+                elif not can_replay:
                     raise
-                if any(a not in missed for a in self._resolver.known(app_id, namespace)):
+                missed |= {address}
+                if not missed.issuperset(self._resolver.known(app_id, namespace)):
                     continue
-                if replay is None or retries == RETRIES:
+                if not can_replay or retries == RETRIES:
                     raise InvokeFailed(
                         f"failed to invoke, id: {app_id}, err: failed to invoke target {app_id} "
                         f"after {retries} retries. Error: {error}"
                     ) from None
             retries += 1
-            missed.clear()
+            missed = _NONE
             await asyncio.sleep(RETRY_SECONDS)
 
-    async def _address(self, app_id: str, namespace: str, missed: Iterable[str]) -> str:
+    async def _address(self, app_id: str, namespace: str, missed: frozenset[str]) -> str:
         """The next instance in turn; of those in `missed` only if there is no other."""
         addresses = self._resolver.known(app_id, namespace)
         if not addresses:

@@ -54,15 +54,10 @@ class Body:
         self.length = length
         """The size announced beforehand, None when it is not known."""
 
-    @classmethod
-    def of(cls, data: bytes) -> "Body":
+    @staticmethod
+    def of(data: bytes) -> "Body":
         """A body that is complete already."""
-        body = cls(length=len(data))
-        if data:
-            body._chunks.append(data)
-            body.buffered = len(data)
-        body.ended = True
-        return body
+        return Whole(data)
 
     # -- the feeding side --
 
@@ -113,6 +108,13 @@ class Body:
         """Whether `take` answers at once with everything there is."""
         return self.ended and self.error is None
 
+    def whole(self) -> bytes:
+        """Everything, left where it is; needs `is_whole`."""
+        chunks = self._chunks
+        if len(chunks) > 1:
+            chunks[:] = [b"".join(chunks)]
+        return chunks[0] if chunks else b""
+
     def take(self) -> bytes:
         """All that is here, without waiting; with `is_whole` that is the entire rest."""
         chunks = self._chunks
@@ -153,3 +155,44 @@ class Body:
         """Nobody wants the rest: what comes is dropped."""
         self.take()
         self.fail(Disconnected("nobody reads this body any more"))
+
+
+class Whole(Body):
+    """A body that is complete from the start. Made by `Body.of`."""
+
+    __slots__ = ("_data",)
+
+    ended = True
+    error = None
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.length = self.buffered = len(data)
+
+    def limit(self, size: int) -> None:
+        if self.buffered > size:
+            raise TooLarge
+
+    @property
+    def is_whole(self) -> bool:
+        return True
+
+    def whole(self) -> bytes:
+        return self._data
+
+    def take(self) -> bytes:
+        data, self._data = self._data, b""
+        self.buffered = 0
+        return data
+
+    async def read(self) -> bytes:
+        return self.take()
+
+    def feed(self, data: bytes) -> None:
+        raise TypeError("the body is complete")
+
+    def end(self) -> None:
+        pass
+
+    def fail(self, error: BodyError) -> None:
+        pass

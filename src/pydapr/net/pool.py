@@ -77,6 +77,13 @@ class Pool:
             connection.is_reusable = False
             connection.transport.close()
 
+    def retire(self) -> None:
+        """Keeps no connection from here on; what is under way finishes."""
+        self._is_closed = True
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
     def close(self) -> None:
         """Closes every connection; what is under way breaks off."""
         self._is_closed = True

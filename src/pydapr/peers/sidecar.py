@@ -55,7 +55,7 @@ class Sidecars:
         connection = self._pool.ready(address) or await self._connection(address)
         body = call.body
         is_whole = body.is_whole
-        data = body.take()
+        data = body.whole() if is_whole else body.take()
         block = self._block(address)
         request = connection.open(block, first_frames(leading, data), is_whole)
         sender = None

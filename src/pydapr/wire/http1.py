@@ -77,29 +77,21 @@ class _Reader:
     """What both directions share: the head is collected, bounded and checked; the rest is passed on."""
 
     __slots__ = (
-        "_limit", "_parser", "_room",
+        "_fed", "_limit", "_parser", "_size",
         "chunked", "content_length", "headers", "in_head", "keep_alive", "upgrade",
     )  # fmt: skip
 
     _parser: Any
 
     def __init__(self, max_head: int) -> None:
-        self._limit = self._room = max_head
+        self._limit = max_head
+        # Bytes fed before this turn since the turn in which the head began, and those fed in this turn.
+        self._size = self._fed = 0
         self.headers: list[Header] = []
         self.content_length: int | None = None
         self.chunked = self.in_head = self.keep_alive = self.upgrade = False
 
-    def on_message_begin(self) -> None:
-        self.in_head = True
-        self._room = self._limit
-        self.headers = []
-        self.content_length = None
-        self.chunked = self.upgrade = False
-
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._room -= len(name) + len(value) + 4
-        if self._room < 0:
-            raise Malformed("header fields too large", 431)
         if not self.in_head:
             return  # a trailer field: hop by hop here, as with the original
         lower = names.LOWER.get(name) or names.lower(name)
@@ -123,11 +115,16 @@ class _Reader:
 
     def _head_ended(self) -> None:
         self.in_head = False
+        if self._size + self._fed > self._limit:
+            self._check_size()
         if self.chunked and self.content_length is not None:
             raise Malformed("both Content-Length and Transfer-Encoding")
 
     def _feed(self, data: bytes) -> bytes | None:
         """Parses `data`; what follows a message that asked for an upgrade, None when there was none."""
+        if self.in_head:
+            self._size += self._fed
+        self._fed = len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as stop:
@@ -136,7 +133,15 @@ class _Reader:
             raise (error.__context__ or error) from None
         except httptools.HttpParserError as error:
             raise Malformed(str(error)) from None
+        if self.in_head and self._size + self._fed > self._limit:
+            self._check_size()
         return None
+
+    def _check_size(self) -> None:
+        """What was fed may be a head that is too large, or an ordinary one beside bodies: now it pays to count."""
+        seen = sum([len(name) + len(value) + 4 for name, value in self.headers])
+        if seen > self._limit or self._size > self._limit:
+            raise Malformed("header fields too large", 431)
 
 
 class RequestReader(_Reader):
@@ -165,14 +170,14 @@ class RequestReader(_Reader):
         self._parser = httptools.HttpRequestParser(self)
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        self.in_head = True
+        self._size = 0
+        self.headers = []
+        self.content_length = None
         self._target = []
-        self.expects_continue = False
+        self.chunked = self.upgrade = self.expects_continue = False
 
     def on_url(self, piece: bytes) -> None:
-        self._room -= len(piece)
-        if self._room < 0:
-            raise Malformed("request target too large", 431)
         self._target.append(piece)
 
     def on_headers_complete(self) -> None:
@@ -180,6 +185,8 @@ class RequestReader(_Reader):
         self._head_ended()
         pieces = self._target
         self.target = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if len(self.target) > self._limit:
+            raise Malformed("request target too large", 431)
         self.method = parser.get_method()
         self.keep_alive = parser.should_keep_alive()
         self.http10 = parser.get_http_version() == "1.0"
@@ -219,6 +226,13 @@ class ResponseReader(_Reader):
     def expect(self, bodyless: bool) -> None:
         """The next response answers a request; `bodyless` after HEAD, whose lengths tell of no body here."""
         self._bodyless = bodyless
+
+    def on_message_begin(self) -> None:
+        self.in_head = True
+        self._size = 0
+        self.headers = []
+        self.content_length = None
+        self.chunked = self.upgrade = False
 
     def on_headers_complete(self) -> None:
         self._head_ended()

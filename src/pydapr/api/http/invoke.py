@@ -28,7 +28,7 @@ class InvokeApi:
     def __init__(self, invoker: Invoker, max_body: int) -> None:
         self._invoker = invoker
         self._max_body = max_body
-        self._known: dict[bytes, tuple[str, str, bytes]] = {}
+        self._known: dict[bytes, tuple[str, str]] = {}
 
     async def handle(self, exchange: Exchange) -> None:
         """Answers one exchange; raises `DaprError` when the answer is an error of ours."""
@@ -52,38 +52,32 @@ class InvokeApi:
         The `dapr-app-id` header wins over Basic authentication, which wins over the URL.
         """
         path, _, query = exchange.target.partition(b"?")
-        named = _named(exchange.headers)
-        if named is not None:
-            if named[1]:
-                exchange.headers = [h for h in exchange.headers if h[0] != b"dapr-app-id"]
-            return named[0], paths.clean(urls.decode(path)).removeprefix("/"), query
+        fields = dict(exchange.headers)
+        if b"dapr-app-id" in fields or b"authorization" in fields:
+            named = fields.get(b"dapr-app-id", b"").decode("utf-8", "replace")
+            if named:
+                exchange.headers = [header for header in exchange.headers if header[0] != b"dapr-app-id"]
+            named = named or _user(fields.get(b"authorization", b""))
+            if named:
+                return named, paths.clean(urls.decode(path)).removeprefix("/"), query
         known = self._known.get(path)
         if known is None:
-            known = (*_split(urls.decode(path)), b"")
+            known = _split(urls.decode(path))
             if len(self._known) >= _KNOWN:
                 self._known.clear()
             self._known[path] = known
         return known[0], known[1], query
 
 
-def _named(headers: Headers) -> tuple[str, bool] | None:
-    """The target named by a header field and whether that was `dapr-app-id`; None when there is none."""
-    user = None
-    for name, value in headers:
-        if name == b"dapr-app-id" and value:
-            return value.decode("utf-8", "replace"), True
-        if name == b"authorization" and value.startswith(b"Basic "):
-            user = _user(value[6:])
-    return (user, False) if user else None
-
-
-def _user(credentials: bytes) -> str | None:
-    """The app id in `dapr-app-id:<app id>`, the user information of a URL."""
+def _user(authorization: bytes) -> str:
+    """The app id in `Basic` and base64 of `dapr-app-id:<app id>`, the user information of a URL; "" without."""
+    if not authorization.startswith(b"Basic "):
+        return ""
     try:
-        pair = base64.b64decode(credentials, validate=True).decode().split(":")
+        pair = base64.b64decode(authorization[6:], validate=True).decode().split(":")
     except (binascii.Error, UnicodeDecodeError):
-        return None
-    return pair[1] if len(pair) == 2 and pair[0].lower() == "dapr-app-id" else None
+        return ""
+    return pair[1] if len(pair) == 2 and pair[0].lower() == "dapr-app-id" else ""
 
 
 def _split(path: str) -> tuple[str, str]:

@@ -1,0 +1,334 @@
+"""Start-up and service invocation, ours alone or in turn with another build of the Dapr executables.
+
+Called by `scripts/bench`. Each case runs in rounds, A B A B …, so that a machine that grows slow or fast does
+so for both; shown are medians, and ours divided by theirs. Latency and rate come from wrk, processor time and
+memory from the kernel (Linux). A call goes wrk > sidecar of the caller > sidecar of the callee > echo app and
+back, with a body of 1 KB, without TLS.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import re
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+Numbers = dict[str, float]
+
+READY_SECONDS = 30.0
+WARM_SECONDS = 2
+IDLE_SECONDS = 2.0
+BODY_BYTES = 1024
+
+COLUMNS = {
+    "ready_ms": "ready, ms",
+    "cpu_start_ms": "CPU to ready, ms",
+    "cpu_idle_percent": "CPU idle, %",
+    "rps": "calls/s",
+    "p50_ms": "p50, ms",
+    "p99_ms": "p99, ms",
+    "cpu_caller_us": "CPU µs per call, caller",
+    "cpu_callee_us": "CPU µs per call, callee",
+    "pss_mib": "memory, MiB",
+    "errors": "errors",
+}
+
+
+# -- what the kernel knows --
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time of a process so far (the clock id is that of clock_getcpuclockid)."""
+    return time.clock_gettime((~pid << 3) | 2)
+
+
+def pss_mib(pid: int) -> float:
+    """Memory of a process, of what is shared its share."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    found = re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)
+    return int(found[1]) / 1024 if found else 0.0
+
+
+def free_ports(count: int) -> list[int]:
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [int(one.getsockname()[1]) for one in held]
+    for one in held:
+        one.close()
+    return ports
+
+
+# -- processes --
+
+
+def request(port: int, verb: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
+    """One HTTP request on a connection of its own. Raises `OSError`."""
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        head = f"{verb} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        connection.sendall(head.encode() + body)
+        answer = b""
+        while data := connection.recv(65536):
+            answer += data
+    head_bytes, _, rest = answer.partition(b"\r\n\r\n")
+    return int(head_bytes.split()[1]) if head_bytes else 0, rest
+
+
+def until(is_true: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while True:
+        with contextlib.suppress(OSError):
+            if is_true():
+                return
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"not within {READY_SECONDS:.0f} s: {what}")
+        time.sleep(0.002)
+
+
+@dataclass
+class Sidecar:
+    """A sidecar that is ready."""
+
+    process: "subprocess.Popen[bytes]"
+    http_port: int
+    ready_seconds: float
+    cpu_at_ready: float
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+
+@dataclass
+class Build:
+    """A folder of executables, and what was started from it."""
+
+    name: str
+    folder: Path
+    work: Path
+    rounds: dict[str, list[Numbers]] = field(default_factory=dict)
+    _started: "list[subprocess.Popen[bytes]]" = field(default_factory=list)
+    _count: int = 0
+
+    def program(self) -> str:
+        for name in ("daprd", "dapr-daprd"):
+            if (self.folder / name).exists():
+                return str(self.folder / name)
+        raise SystemExit(f"no daprd in {self.folder}")
+
+    def unique(self, role: str) -> str:
+        """An app id that nobody remembers."""
+        self._count += 1
+        return f"{role}-{os.getpid()}-{self.name}-{self._count}"
+
+    def daprd(self, app_id: str, app_port: int = 0) -> Sidecar:
+        http, grpc, internal, metrics = free_ports(4)
+        command = [self.program(), "--app-id", app_id, "--dapr-http-port", str(http), "--dapr-grpc-port", str(grpc)]
+        command += ["--dapr-internal-grpc-port", str(internal), "--metrics-port", str(metrics), "--log-level", "error"]
+        command += ["--resources-path", str(self.work / "resources")]
+        command += ["--app-port", str(app_port)] if app_port else []
+        environment = {**os.environ, "DAPR_RUNTIME_PATH": str(self.work), "HOME": str(self.work)}
+        began = time.monotonic()
+        with (self.work / f"{app_id}.log").open("wb") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment, cwd=self.work)
+        self._started.append(process)
+        until(lambda: request(http, "GET", "/v1.0/healthz")[0] == 204, f"{app_id} is ready")
+        return Sidecar(process, http, time.monotonic() - began, cpu_seconds(process.pid))
+
+    def stop(self) -> None:
+        for process in self._started:
+            process.send_signal(signal.SIGINT)
+        for process in self._started:
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._started.clear()
+
+
+@contextlib.contextmanager
+def echo_app() -> Iterator[int]:
+    """The app that is called; its port."""
+    port = free_ports(1)[0]
+    program = Path(__file__).with_name("echo_app.py")
+    process = subprocess.Popen([sys.executable, str(program), str(port)])
+    try:
+        until(lambda: request(port, "POST", "/", b"hi")[1] == b"hi", "the echo app answers")
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+# -- cases --
+
+
+def startup(build: Build, echo_port: int, seconds: int) -> Numbers:
+    """From the start of the process to the first 204 of its health check, and then at rest."""
+    sidecar = build.daprd(build.unique("start"))
+    time.sleep(IDLE_SECONDS)
+    idle = cpu_seconds(sidecar.pid) - sidecar.cpu_at_ready
+    return {
+        "ready_ms": sidecar.ready_seconds * 1000,
+        "cpu_start_ms": sidecar.cpu_at_ready * 1000,
+        "cpu_idle_percent": idle / IDLE_SECONDS * 100,
+        "pss_mib": pss_mib(sidecar.pid),
+    }
+
+
+def invoke(connections: int) -> Callable[[Build, int, int], Numbers]:
+    def case(build: Build, echo_port: int, seconds: int) -> Numbers:
+        callee_id = build.unique("callee")
+        callee = build.daprd(callee_id, echo_port)
+        caller = build.daprd(build.unique("caller"))
+        path = f"/v1.0/invoke/{callee_id}/method/echo"
+        until(lambda: request(caller.http_port, "POST", path, b"hi")[0] == 200, "a call gets through")
+        url = f"http://127.0.0.1:{caller.http_port}{path}"
+        script = _script(build.work)
+        wrk(url, script, connections, WARM_SECONDS)
+        pids = (caller.pid, callee.pid)
+        before = [cpu_seconds(pid) for pid in pids]
+        numbers, calls = wrk(url, script, connections, seconds)
+        spent = [cpu_seconds(pid) - start for pid, start in zip(pids, before, strict=True)]
+        numbers["cpu_caller_us"], numbers["cpu_callee_us"] = (one / calls * 1e6 for one in spent)
+        numbers["pss_mib"] = max(pss_mib(pid) for pid in pids)
+        return numbers
+
+    return case
+
+
+CASES: dict[str, Callable[[Build, int, int], Numbers]] = {
+    "startup": startup,
+    "invoke, 1 connection": invoke(1),
+    "invoke, 16 connections": invoke(16),
+    "invoke, 64 connections": invoke(64),
+}
+
+
+def _script(work: Path) -> Path:
+    path = work / "post.lua"
+    path.write_text(
+        'wrk.method = "POST"\n'
+        f'wrk.body = string.rep("x", {BODY_BYTES})\n'
+        'wrk.headers["Content-Type"] = "application/json"\n'
+    )
+    return path
+
+
+_MILLISECONDS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
+
+
+def wrk(url: str, script: Path, connections: int, seconds: int) -> tuple[Numbers, int]:
+    """What wrk says, and how many calls it made."""
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(script), url]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    calls = int(_find(r"(\d+) requests in", text)[1])
+
+    def latency(percent: int) -> float:
+        found = _find(rf"{percent}%\s+([\d.]+)(us|ms|s)", text)
+        return float(found[1]) * _MILLISECONDS[found[2]]
+
+    failed = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
+    broken = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
+    errors = (int(failed[1]) if failed else 0) + (sum(map(int, broken.groups())) if broken else 0)
+    numbers = {"rps": float(_find(r"Requests/sec:\s+([\d.]+)", text)[1])}
+    numbers |= {"p50_ms": latency(50), "p99_ms": latency(99), "errors": float(errors)}
+    return numbers, calls
+
+
+def _find(pattern: str, text: str) -> re.Match[str]:
+    found = re.search(pattern, text)
+    if found is None:
+        raise RuntimeError(f"wrk said nothing like {pattern!r}:\n{text}")
+    return found
+
+
+# -- results --
+
+
+def medians(rounds: list[Numbers]) -> Numbers:
+    return {name: statistics.median(one[name] for one in rounds) for name in COLUMNS if name in rounds[0]}
+
+
+def shown(number: float) -> str:
+    return f"{number:,.0f}" if abs(number) >= 100 or number == int(number) else f"{number:.3g}"
+
+
+def table(builds: list[Build], case: str) -> str:
+    """The medians of a case as a table in Markdown; with two builds also the first divided by the second."""
+    rows = [(build.name, medians(build.rounds[case])) for build in builds if build.rounds.get(case)]
+    if not rows:
+        return ""
+    names = list(rows[0][1])
+    lines = [f"| {case} | " + " | ".join(COLUMNS[name] for name in names) + " |", "|---|" + "---:|" * len(names)]
+    lines += [f"| {who} | " + " | ".join(shown(numbers[name]) for name in names) + " |" for who, numbers in rows]
+    if len(rows) == 2:
+        (_, ours), (_, theirs) = rows
+        ratios = [f"{ours[name] / theirs[name]:.2f}" if theirs[name] else "" for name in names]
+        lines.append("| ours / theirs | " + " | ".join(ratios) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def machine() -> str:
+    text = Path("/proc/cpuinfo").read_text()
+    model = re.search(r"^model name\s*: (.+)$", text, re.MULTILINE)
+    cores = len(os.sched_getaffinity(0))
+    return f"{model[1] if model else platform.machine()}, {cores} cores, CPython {platform.python_version()}"
+
+
+def measure(builds: list[Build], wanted: str, rounds: int, seconds: int) -> None:
+    with echo_app() as port:
+        for name, case in CASES.items():
+            if not re.search(wanted, name):
+                continue
+            for _ in range(rounds):
+                for build in builds:
+                    try:
+                        build.rounds.setdefault(name, []).append(case(build, port, seconds))
+                    except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+                        print(f"{name}, {build.name}: {error}", file=sys.stderr)
+                    finally:
+                        build.stop()
+            print(table(builds, name), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="scripts/bench")
+    parser.add_argument("--ours", type=Path, required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--peer", type=Path, help="folder with the executables to compare with")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=5, help="of each measurement")
+    parser.add_argument("--only", default=".", help="regular expression for the names of cases")
+    parser.add_argument("--json", type=Path, help="also write every round to this file")
+    chosen = parser.parse_args()
+    if sys.platform != "linux":
+        raise SystemExit("scripts/bench reads processor time and memory from /proc: Linux only")
+    work = Path(tempfile.mkdtemp(prefix="pydapr-bench-"))
+    builds = [Build("ours", chosen.ours.resolve(), work / "ours")]
+    if chosen.peer:
+        builds.append(Build("theirs", chosen.peer.resolve(), work / "theirs"))
+    for build in builds:
+        (build.work / "resources").mkdir(parents=True)
+    print(f"{time.strftime('%Y-%m-%d')}, {machine()}; medians of {chosen.rounds} rounds of {chosen.seconds} s\n")
+    try:
+        measure(builds, chosen.only, chosen.rounds, chosen.seconds)
+    finally:
+        for build in builds:
+            build.stop()
+        shutil.rmtree(work, ignore_errors=True)
+    if chosen.json:
+        chosen.json.write_text(json.dumps({build.name: build.rounds for build in builds}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
