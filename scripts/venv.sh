@@ -64,7 +64,7 @@ install_into() {
         for group in "$@"; do grep -qx "$group" "$stamp" || missing=$group; done
         [ -z "$missing" ] && return
     fi
-    say "Installing pydapr ${*:+and what is needed for: $*}"
+    say "Installing pydapr${*:+ and what is needed for: $*}"
     if "$venv/bin/python" -m pip install --help | grep -q -- '--group'; then
         for group in "$@"; do arguments+=(--group "$ROOT/pyproject.toml:$group"); done
     else

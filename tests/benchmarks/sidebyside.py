@@ -8,6 +8,7 @@ back, with a body of 1 KB, without TLS.
 
 import argparse
 import contextlib
+import http.client
 import json
 import os
 import platform
@@ -73,14 +74,15 @@ def free_ports(count: int) -> list[int]:
 
 def request(port: int, verb: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
     """One HTTP request on a connection of its own. Raises `OSError`."""
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
-        head = f"{verb} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-        connection.sendall(head.encode() + body)
-        answer = b""
-        while data := connection.recv(65536):
-            answer += data
-    head_bytes, _, rest = answer.partition(b"\r\n\r\n")
-    return int(head_bytes.split()[1]) if head_bytes else 0, rest
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request(verb, path, body)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    except http.client.HTTPException as error:
+        raise OSError(str(error)) from None
+    finally:
+        connection.close()
 
 
 def until(is_true: Callable[[], bool], what: str) -> None:
@@ -131,8 +133,16 @@ class Build:
         return f"{role}-{os.getpid()}-{self.name}-{self._count}"
 
     def daprd(self, app_id: str, app_port: int = 0) -> Sidecar:
-        http, grpc, internal, metrics = free_ports(4)
-        command = [self.program(), "--app-id", app_id, "--dapr-http-port", str(http), "--dapr-grpc-port", str(grpc)]
+        http_port, grpc, internal, metrics = free_ports(4)
+        command = [
+            self.program(),
+            "--app-id",
+            app_id,
+            "--dapr-http-port",
+            str(http_port),
+            "--dapr-grpc-port",
+            str(grpc),
+        ]
         command += ["--dapr-internal-grpc-port", str(internal), "--metrics-port", str(metrics), "--log-level", "error"]
         command += ["--resources-path", str(self.work / "resources")]
         command += ["--app-port", str(app_port)] if app_port else []
@@ -141,8 +151,8 @@ class Build:
         with (self.work / f"{app_id}.log").open("wb") as log:
             process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment, cwd=self.work)
         self._started.append(process)
-        until(lambda: request(http, "GET", "/v1.0/healthz")[0] == 204, f"{app_id} is ready")
-        return Sidecar(process, http, time.monotonic() - began, cpu_seconds(process.pid))
+        until(lambda: request(http_port, "GET", "/v1.0/healthz")[0] == 204, f"{app_id} is ready")
+        return Sidecar(process, http_port, time.monotonic() - began, cpu_seconds(process.pid))
 
     def stop(self) -> None:
         for process in self._started:
@@ -161,7 +171,7 @@ def echo_app() -> Iterator[int]:
     """The app that is called; its port."""
     port = free_ports(1)[0]
     program = Path(__file__).with_name("echo_app.py")
-    process = subprocess.Popen([sys.executable, str(program), str(port)])
+    process = subprocess.Popen([sys.executable, str(program), str(port)], stderr=subprocess.DEVNULL)
     try:
         until(lambda: request(port, "POST", "/", b"hi")[1] == b"hi", "the echo app answers")
         yield port

@@ -43,10 +43,13 @@ class InternalApi:
             # The original has no answer for this, and its callers know this text instead of the app's status.
             answer.close()
             raise RpcError(Code.INTERNAL, "error invoking app channel: no response received from stream")
-        head = invocation.encode_response(answer.status, _with_length(answer), _content_type(answer))
+        headers = answer.headers
+        if answer.content_length is not None:
+            headers = [*headers, (b"content-length", answer.content_length)]
+        head = invocation.encode_response(answer.status, headers)
         if answer.body.is_whole and answer.body.buffered <= PIECE:
-            message = invocation.stream_message(head, answer.body.take(), 0)
-            exchange.send(grpc_server.HEAD_BLOCK, grpc.frame(message), grpc_server.OK_BLOCK)
+            frame = invocation.stream_frame(head, answer.body.take(), 0)
+            exchange.send(grpc_server.HEAD_BLOCK, frame, grpc_server.OK_BLOCK)
         else:
             await _stream(exchange, head, answer)
 
@@ -67,10 +70,7 @@ class InternalApi:
             raise RpcError(Code.UNKNOWN, str(error)) from None
         finally:
             answer.close()
-        content_type = _content_type(answer)
-        grpc_server.reply(
-            exchange, invocation.encode_response(answer.status, answer.headers, content_type, data)
-        )
+        grpc_server.reply(exchange, invocation.encode_response(answer.status, answer.headers, data))
 
 
 async def _streamed_call(exchange: ServerExchange, reader: grpc.MessageReader) -> Call:
@@ -87,18 +87,16 @@ async def _streamed_call(exchange: ServerExchange, reader: grpc.MessageReader) -
     try:
         leading, payload, sequence = invocation.decode_stream(messages[0])
         request = invocation.decode_request(leading)
-        payloads = [(payload, sequence)]
-        payloads += [invocation.decode_stream(message)[1:] for message in messages[1:]]
     except invocation.Invalid as error:
         raise RpcError(Code.INTERNAL, f"grpc: error unmarshalling request: {error}") from None
     if not request.has_metadata or not request.has_message:
         text = "request does not contain the required fields in the leading chunk"
         raise RpcError(Code.INVALID_ARGUMENT, f"parsing InternalInvokeRequest error: {text}")
     body: Body
-    if exchange.body.is_whole and not exchange.body.buffered and len(payloads) == 1 and not sequence:
+    if exchange.body.is_whole and not exchange.body.buffered and len(messages) == 1 and not sequence:
         body = Body.of(payload or b"")
     else:
-        body = Payloads(exchange.body, reader, payloads, _nothing, request.content_length)
+        body = Payloads(exchange.body, reader, (payload, sequence), messages[1:], _nothing, request.content_length)
     return _call(request, body)
 
 
@@ -119,18 +117,9 @@ def _call(request: invocation.Request, body: Body) -> Call:
         text = "rpc error: code = InvalidArgument desc = missing HTTP extension field"
         raise RpcError(Code.INTERNAL, f"error invoking app channel: {text}")
     verb = invocation.VERBS[request.verb] if request.verb < len(invocation.VERBS) else b""
-    return Call(verb, request.method.decode("utf-8", "surrogateescape"), request.query, request.headers, body, is_clean=True)
-
-
-def _content_type(answer: Answer) -> bytes:
-    return names.first(answer.headers, b"content-type") or b""
-
-
-def _with_length(answer: Answer) -> "list[tuple[bytes, bytes]]":
-    headers = list(answer.headers)
-    if answer.content_length is not None:
-        headers.append((b"content-length", answer.content_length))
-    return headers
+    return Call(
+        verb, request.method.decode("utf-8", "surrogateescape"), request.query, request.headers, body, is_clean=True
+    )
 
 
 async def _stream(exchange: ServerExchange, head: bytes, answer: Answer) -> None:
@@ -141,14 +130,12 @@ async def _stream(exchange: ServerExchange, head: bytes, answer: Answer) -> None
         leading = head
         first = answer.body.take() if answer.body.buffered else b""
         for start in range(0, len(first) or 1, PIECE):
-            message = invocation.stream_message(leading, first[start : start + PIECE], count)
-            await exchange.write(grpc.frame(message))
+            await exchange.write(invocation.stream_frame(leading, first[start : start + PIECE], count))
             count += 1 if first else 0
             leading = b""
         while data := await answer.body.read():
             for start in range(0, len(data), PIECE):
-                message = invocation.stream_message(b"", data[start : start + PIECE], count)
-                await exchange.write(grpc.frame(message))
+                await exchange.write(invocation.stream_frame(b"", data[start : start + PIECE], count))
                 count += 1
         exchange.finish(grpc.OK_TRAILERS)
     except BodyError as error:
@@ -158,4 +145,4 @@ async def _stream(exchange: ServerExchange, head: bytes, answer: Answer) -> None
 
 
 def _encoding(exchange: ServerExchange) -> bytes:
-    return names.first(exchange.headers, b"grpc-encoding") or b"identity"
+    return exchange.fields.get(b"grpc-encoding", b"identity")

@@ -8,7 +8,10 @@ from pydapr.app.channel import Answer, AppChannel, AppUnreachable, Call, Header
 from pydapr.errors import Code, RpcError
 from pydapr.net.body import Body, BodyError
 from pydapr.net.pool import Connector, Pool, Unreachable
+from pydapr.observe import logging
 from pydapr.wire import headers as names
+
+log = logging.get("dapr.runtime.http")
 
 _WITHOUT_BODY = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"DELETE"})
 _EMPTY = (b"content-length", b"0")
@@ -22,10 +25,8 @@ class HttpChannel(AppChannel):
     stands before each path; `token`, if there is one, is sent as `dapr-api-token`.
     """
 
-    def __init__(
-        self, connect: Connector, base: str, host: str, prefix: bytes = b"", token: str = ""
-    ) -> None:
-        self._pool = Pool(connect)
+    def __init__(self, connect: Connector, base: str, host: str, prefix: bytes = b"", token: str = "") -> None:
+        self._pool = Pool(connect, _short)
         self._base = base
         self._host = (b"host", host.encode())
         self._prefix = prefix
@@ -37,7 +38,8 @@ class HttpChannel(AppChannel):
             raise RpcError(Code.INVALID_ARGUMENT, "invalid HTTP verb")
         target = self._paths.get(call.method) or self._path(call.method)
         if call.query:
-            target = b"%b?%b" % (target, call.query)
+            # What follows a "#" is no part of a request; a client that sends it all the same gets its answer.
+            target = b"%b?%b" % (target, call.query.partition(b"#")[0])
         try:
             response = await self._pool.request(call.verb, target, self._headers(call), call.body)
         except (Unreachable, BodyError) as error:
@@ -45,9 +47,7 @@ class HttpChannel(AppChannel):
         length = None
         if call.verb == b"HEAD":
             length = names.first(response.headers, b"content-length")
-        return Answer(
-            response.status, names.forwardable(response.headers), response.body, response.close, length
-        )
+        return Answer(response.status, names.forwardable(response.headers), response.body, response.close, length)
 
     def _headers(self, call: Call) -> list[Header]:
         headers = call.headers if call.is_clean else names.forwardable(call.headers)
@@ -62,7 +62,7 @@ class HttpChannel(AppChannel):
         try:
             path = self._prefix + paths.escape(method)
         except paths.Invalid as error:
-            raise RpcError(Code.UNKNOWN, f'parse "{self._base}/{method}": {error}') from None
+            raise AppUnreachable(f'parse "{self._base}/{method}": {error}') from None
         if len(self._paths) >= 1024:
             self._paths.clear()
         self._paths[method] = path
@@ -80,6 +80,11 @@ class HttpChannel(AppChannel):
 
     def retire(self) -> None:
         self._pool.retire()
+
+
+def _short(missing: int) -> None:
+    """The app closed in good order before all of the promised body was there: the original passes that on as whole."""
+    log.warning(f"HTTP service invocation failed to complete with error: unexpected EOF, {missing} bytes missing")
 
 
 def _framing(verb: bytes, body: Body) -> tuple[Header, ...]:

@@ -4,7 +4,7 @@ Called by `daprd.runtime`, which also stops what is made here.
 """
 
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pydapr.api.http import cors, health, invoke, metadata, router, shutdown
@@ -14,7 +14,7 @@ from pydapr.blocks.metadata import Metadata
 from pydapr.daprd import flags
 from pydapr.lib import durations
 from pydapr.net import grpc_server, server
-from pydapr.net.exchange import Exchange, Handler
+from pydapr.net.exchange import Handler
 from pydapr.observe import logging, metrics
 
 log = logging.get("dapr.runtime")
@@ -35,7 +35,6 @@ class Parts:
     invoker: Invoker
     health: Health
     metadata: Metadata
-    under_way: set[object]
 
 
 class CannotListen(Exception):
@@ -68,10 +67,8 @@ async def serve(parts: Parts, stop: Callable[[bool], None]) -> list[server.Serve
     """Opens the API ports; `stop` is what the shutdown API calls."""
     settings = parts.settings
     routes = _routes(parts, stop)
-    options = server.Options(
-        with_http2=not settings.disable_h2c, max_head=settings.read_buffer_size + HEAD_SLOP
-    )
-    grpc_api = server.Server(counted(grpc_server.Methods({}), parts.under_way))
+    options = server.Options(with_http2=not settings.disable_h2c, max_head=settings.read_buffer_size + HEAD_SLOP)
+    grpc_api = server.Server(grpc_server.Methods({}))
     await _listen(grpc_api, settings, settings.grpc_port, "grpc", grpc_log, "API gRPC server", "gRPC")
     http_api = server.Server(_chain(parts, routes), options)
     await _listen(http_api, settings, settings.http_port, "http", http_log, "HTTP server", "HTTP")
@@ -82,7 +79,9 @@ async def serve(parts: Parts, stop: Callable[[bool], None]) -> list[server.Serve
         try:
             await public.listen(host, settings.public_port)
         except OSError as error:
-            raise CannotListen(f"failed to start public server: {bind_error(host, settings.public_port, error)}") from None
+            raise CannotListen(
+                f"failed to start public server: {bind_error(host, settings.public_port, error)}"
+            ) from None
         servers.append(public)
     log.info(f"The request body size parameter is: {settings.max_body_size} bytes")
     return servers
@@ -144,7 +143,9 @@ async def _listen(
         try:
             await one.listen(host, port)
         except OSError as error:
-            scope.error(f"Failed to listen for {short} server on TCP address {host}:{port} with error: {bind_error(host, port, error)}")
+            scope.error(
+                f"Failed to listen for {short} server on TCP address {host}:{port} with error: {bind_error(host, port, error)}"
+            )
             continue
         opened += 1
         scope.info(f"{short} server listening on TCP address: {host}:{port}")
@@ -153,22 +154,7 @@ async def _listen(
     log.info(f"{name} is running on port {port}")
 
 
-def counted(inner: Handler, under_way: set[object]) -> Handler:
-    """`inner`, with what is under way kept in the set."""
-
-    async def handle(exchange: Exchange) -> None:
-        under_way.add(exchange)
-        try:
-            await inner(exchange)
-        finally:
-            under_way.discard(exchange)
-
-    return handle
-
-
 def bind_error(host: str, port: int, error: OSError) -> str:
     """`error` of a listening socket as Go words it."""
     return f"listen tcp {host}:{port}: bind: {(error.strerror or str(error)).lower()}"
 
-
-__all__ = ["Awaitable"]

@@ -32,7 +32,6 @@ internal_log = logging.get("dapr.runtime.grpc.internal")
 channels_log = logging.get("dapr.runtime.channels")
 
 APP_POLL_SECONDS = 0.02
-HTTP_STOP_SECONDS = 10.0
 
 _LATER = (
     ("placement_addresses", "actors and workflows", "--placement-host-address"),
@@ -51,18 +50,17 @@ class Runtime:
         self._settings = settings
         self._stop = stop
         self._health = Health()
-        self._code = 0
         self._app_is_unhealthy = asyncio.Event()
         self._app_is_unhealthy.set()
-        self._under_way: set[object] = set()
-        self._background: set[asyncio.Task[None]] = set()
+        self._app_was_found = False
+        self._servers: list[server.Server] = []
 
     async def run(self) -> int:
         """Runs until `stop` is set; the exit code."""
         try:
             async with contextlib.AsyncExitStack() as stack:
                 code = await self._live(stack)
-        except (Fatal, load.Failed) as error:
+        except (Fatal, load.Failed, faces.CannotListen) as error:
             log.fatal(f"Fatal error from runtime: {error}")
             return 1
         return code
@@ -79,8 +77,6 @@ class Runtime:
             starting.result()
         else:
             await stopping
-        if self._code:
-            return self._code
         return await self._end(stack)
 
     # -- start --
@@ -100,18 +96,20 @@ class Runtime:
         resolver = await self._open_resolver(stack)
         pool = http2_pool.Pool(dial.address, http2.Limits())
         stack.callback(pool.close)
-        sidecars = sidecar.Sidecars(pool, settings.app_id, settings.namespace, host)
-        invoker = Invoker(settings.app_id, settings.namespace, resolver, sidecars, _channel_to_url)
+        sidecars = sidecar.Sidecars(pool, settings.app_id, settings.identity_namespace, host)
+        invoker = Invoker(settings.app_id, settings.identity_namespace, resolver, sidecars, _channel_to_url)
         stack.callback(invoker.close)
         load.open_components(loaded)
         invoker.app = self._app_channel()
         if invoker.app is None:
             channels_log.warning("App channel is not initialized. Did you configure an app-port?")
-        parts = faces.Parts(settings, invoker, self._health, load.describe(settings, loaded), self._under_way)
-        self._servers = await faces.serve(parts, self._shut_down)
+        parts = faces.Parts(settings, invoker, self._health, load.describe(settings, loaded))
         stack.push_async_callback(self._close_servers)
+        self._servers += await faces.serve(parts, self._shut_down)
         await self._serve_internal(invoker, listening, stack)
         await self._register(resolver, host, port)
+        # The first thing to go: nobody shall begin to call while what is under way ends.
+        stack.push_async_callback(resolver.close)
         self._health.is_outbound_ready = True
         await self._find_app(invoker, stack)
         elapsed = int((time.monotonic() - began) * 1000)
@@ -144,7 +142,9 @@ class Runtime:
             listening = server.bind(host, settings.internal_grpc_port)
         except OSError as error:
             if not settings.internal_grpc_port_derived:
-                raise Fatal(f"failed to start internal gRPC server: {_bind_error(host, settings.internal_grpc_port, error)}") from None
+                raise Fatal(
+                    f"failed to start internal gRPC server: {_bind_error(host, settings.internal_grpc_port, error)}"
+                ) from None
             listening = server.bind(host, 0)
         stack.callback(listening.close)
         return listening
@@ -173,14 +173,12 @@ class Runtime:
         base = f"{settings.app_protocol}://{node}"
         return app_http.HttpChannel(connect, base, node, token=settings.app_api_token)
 
-    async def _serve_internal(
-        self, invoker: Invoker, listening: Any, stack: contextlib.AsyncExitStack
-    ) -> None:
+    async def _serve_internal(self, invoker: Invoker, listening: Any, stack: contextlib.AsyncExitStack) -> None:
         settings = self._settings
         api = internal.InternalApi(invoker, max(settings.max_body_size, 4 << 20) + (1 << 16))
-        methods = faces.counted(api.methods(), self._under_way)
-        self._internal = server.Server(methods, server.Options(with_http1=False))
-        await self._internal.listen_on(listening)
+        one = server.Server(api.methods(), server.Options(with_http1=False))
+        self._servers.append(one)
+        await one.listen_on(listening)
         address, port = listening.getsockname()[:2]
         shown = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
         internal_log.info(f"gRPC server listening on pre-bound TCP address: {shown}")
@@ -196,7 +194,7 @@ class Runtime:
         await resolver.register(
             nameresolution.Instance(
                 settings.app_id,
-                settings.namespace,
+                settings.identity_namespace,
                 f"{host}:{port}",
                 http_port=settings.http_port,
                 app_port=settings.app_port,
@@ -233,13 +231,9 @@ class Runtime:
             else:
                 self._app_is_unhealthy.set()
 
-        probes = app_health.AppHealth(
-            channel, wanted.path, wanted.interval, wanted.timeout, wanted.threshold, changed
-        )
+        probes = app_health.AppHealth(channel, wanted.path, wanted.interval, wanted.timeout, wanted.threshold, changed)
         invoker.app = app_health.Guarded(channel, probes)
         self._run_beside(probes.run(), stack)
-
-    _app_was_found = False
 
     def _run_beside(self, work: Coroutine[Any, Any, None], stack: contextlib.AsyncExitStack) -> None:
         """Runs `work` until the sidecar stops."""
@@ -306,8 +300,10 @@ class Runtime:
             log.info("Block shutdown period expired, entering shutdown...")
 
     async def _close_servers(self) -> None:
-        for one in (*self._servers, self._internal):
-            await one.stop(HTTP_STOP_SECONDS)
+        """Ends all servers at once; `_end` bounds how long that may take."""
+        async with asyncio.TaskGroup() as group:
+            for one in self._servers:
+                group.create_task(one.stop(None))
 
 
 def _channel_to_url(url: str) -> AppChannel:

@@ -14,6 +14,10 @@ LOW_WATER = HIGH_WATER // 4
 """Bytes unread below which it is told to go on."""
 
 
+SMALL = 4096
+"""Bytes at the end of a body that are not worth a word to its source once they are read."""
+
+
 class BodyError(Exception):
     """The body cannot be read to its end."""
 
@@ -123,7 +127,7 @@ class Body:
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         chunks.clear()
         size, self.buffered = self.buffered, 0
-        if self._source is not None and not self.ended:
+        if self._source is not None and (not self.ended or size > SMALL):
             self._source.body_consumed(self, size)
         return data
 

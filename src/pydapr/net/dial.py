@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -14,14 +15,17 @@ Factory = Callable[[], asyncio.Protocol]
 def split(address: str) -> tuple[str, int]:
     """Host and port of `host:port`; the host of an IPv6 address without its brackets. Raises `ValueError`."""
     host, colon, port = address.rpartition(":")
-    if not colon or not port.isdigit():
+    if not colon or not port.isdecimal() or int(port) > 65535:
         raise ValueError(f"no port in address {address!r}")
     return host.strip("[]"), int(port)
 
 
 async def address(address: str, factory: Factory) -> object:
     """Connects to `host:port`. Raises `OSError`."""
-    host, port = split(address)
+    try:
+        host, port = split(address)
+    except ValueError as error:
+        raise OSError(str(error)) from None
     return await asyncio.get_running_loop().create_connection(factory, host, port)
 
 
@@ -37,6 +41,7 @@ def to(host: str, port: int, with_tls: bool = False, verify: bool = True) -> Cal
     return connect
 
 
+@cache
 def _context(verify: bool) -> "ssl.SSLContext":
     import ssl  # here and not above: it costs 10 ms of start-up
 

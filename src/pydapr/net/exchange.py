@@ -5,7 +5,7 @@ Made by the connections (`net.http1`, `net.http2`), handed to the handler of a s
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from pydapr.net.body import Body
 
@@ -31,6 +31,11 @@ class Exchange(ABC):
     is_begun: bool
     is_finished: bool
 
+    @property
+    def fields(self) -> Mapping[bytes, bytes]:
+        """The header fields by name; of one that stands several times, the last."""
+        return dict(self.headers)
+
     @abstractmethod
     def respond(self, status: int, headers: Headers, body: bytes = b"") -> None:
         """Sends a whole answer; its length is stated."""
@@ -55,6 +60,14 @@ class Exchange(ABC):
     @abstractmethod
     def peer(self) -> str:
         """The client's address, for messages."""
+
+
+def peer_name(address: object) -> str:
+    """What a socket says of its other end, in a form for messages."""
+    if not isinstance(address, tuple):
+        return "unix socket"
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 Handler = Callable[[Exchange], Awaitable[None]]

@@ -26,7 +26,7 @@ class Methods:
         self._services = {path.rpartition(b"/")[0] for path in methods}
 
     async def __call__(self, exchange: Exchange) -> None:
-        if not isinstance(exchange, ServerExchange) or not _is_grpc(exchange.headers):
+        if not isinstance(exchange, ServerExchange) or not _is_grpc(exchange.fields):
             exchange.respond(415, (), b"")
             return
         try:
@@ -47,8 +47,9 @@ class Methods:
         return RpcError(Code.UNIMPLEMENTED, text)
 
 
-def _is_grpc(headers: Headers) -> bool:
-    return any(name == b"content-type" and value.startswith(b"application/grpc") for name, value in headers)
+def _is_grpc(fields: Mapping[bytes, bytes]) -> bool:
+    kind = fields.get(b"content-type", b"")
+    return kind == b"application/grpc" or kind.startswith((b"application/grpc+", b"application/grpc;"))
 
 
 def fail(exchange: ServerExchange, error: RpcError) -> None:

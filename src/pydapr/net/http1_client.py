@@ -11,20 +11,30 @@ from pydapr.net.body import HIGH_WATER, LOW_WATER, Body, BodyError, Disconnected
 from pydapr.net.connection import Connection
 from pydapr.wire import http1
 
+SEND_SECONDS = 0.05
+"""How long the rest of a request's body may take once its answer is complete (as with Go)."""
+
 
 class ClientConnection(Connection):
     """The client's side: one request at a time, kept for the next one when the peer allows."""
 
     __slots__ = (
-        "_body", "_head", "_on_free", "_reader", "_sender", "has_answered", "is_reusable", "is_used",
+        "_body", "_head", "_on_free", "_on_short", "_reader", "_sender", "_taken", "has_answered",
+        "is_reusable", "is_used",
     )  # fmt: skip
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, on_free: Callable[["ClientConnection"], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        on_free: Callable[["ClientConnection"], None],
+        on_short: Callable[[int], None] | None = None,
     ) -> None:
+        """`on_short` is told how many bytes a body lacks whose peer closed in good order, as if it were complete."""
         super().__init__(loop)
         self._reader = http1.ResponseReader(self)
         self._on_free = on_free
+        self._on_short = on_short
+        self._taken = 0
         self._head: asyncio.Future[Response] | None = None
         self._body: Body | None = None
         self._sender: asyncio.Task[None] | None = None
@@ -33,9 +43,7 @@ class ClientConnection(Connection):
         self.has_answered = False
         self.is_reusable = True
 
-    async def request(
-        self, method: bytes, target: bytes, headers: list[http1.Header], body: Body
-    ) -> "Response":
+    async def request(self, method: bytes, target: bytes, headers: list[http1.Header], body: Body) -> "Response":
         """Sends a request; answers when the head of the response is here. Raises `Disconnected`.
 
         `headers` states the framing: Content-Length, or Transfer-Encoding when the length is not known.
@@ -89,19 +97,39 @@ class ClientConnection(Connection):
     # -- asyncio --
 
     def data_received(self, data: bytes) -> None:
+        if self._head is None and self._body is None:
+            # Nothing was asked: it must not become the answer to what is asked next.
+            self._fail(Disconnected("response without a request"))
+            return
         try:
             self._reader.feed(data)
         except http1.Malformed as error:
             self._fail(Disconnected(f"malformed HTTP response: {error}"))
 
+    def eof_received(self) -> bool:
+        if self._head is None and self._body is None and self._sender is None:
+            # Given up by the server while idle: from now on nobody gets it for a request.
+            self.is_reusable = False
+            self._on_free(self)
+        return False
+
     def connection_lost(self, error: Exception | None) -> None:
         self.is_reusable = False
         self.resume_writing()
-        if self._body is not None and self._reader.ends_with_connection and error is None:
-            self._body.end()
-            self._body = None
+        if self._body is not None and error is None:
+            self._end_short(self._body)
         self._fail(Disconnected(str(error) if error else "EOF"))
+        self._reader.close()
         self._on_free(self)
+
+    def _end_short(self, body: Body) -> None:
+        """Ends a body for which the end of the connection is its end, or is let pass for it."""
+        reader = self._reader
+        if reader.ends_with_connection:
+            body.end()
+        elif self._on_short is not None and reader.content_length is not None and not body.ended:
+            body.end()
+            self._on_short(reader.content_length - self._taken - body.buffered)
 
     # -- from the reader --
 
@@ -112,6 +140,7 @@ class ClientConnection(Connection):
             self._fail(Disconnected("response without a request"))
             return
         body = self._body = Body(self, reader.content_length if not reader.chunked else None)
+        self._taken = 0
         waiter.set_result(Response(self, reader.status, reader.headers, body))
 
     def body_received(self, data: bytes) -> None:
@@ -129,10 +158,19 @@ class ClientConnection(Connection):
             self.is_reusable = False
         if self._sender is None:
             self._free()
+        else:
+            self.loop.call_later(SEND_SECONDS, self._give_up, self._sender)
+
+    def _give_up(self, sender: "asyncio.Task[None]") -> None:
+        """Nobody waits for the end of the request any more: its answer is complete."""
+        if self._sender is sender:
+            self.close()
 
     def body_consumed(self, body: Body, size: int) -> None:
-        if body.buffered < LOW_WATER:
-            self.resume_peer()
+        if body is self._body:
+            self._taken += size
+            if body.buffered < LOW_WATER:
+                self.resume_peer()
 
     def body_wanted(self, body: Body) -> None:
         pass
@@ -173,9 +211,7 @@ class Response:
 
     __slots__ = ("_connection", "body", "headers", "status")
 
-    def __init__(
-        self, connection: ClientConnection, status: int, headers: list[http1.Header], body: Body
-    ) -> None:
+    def __init__(self, connection: ClientConnection, status: int, headers: list[http1.Header], body: Body) -> None:
         self._connection = connection
         self.status = status
         self.headers = headers

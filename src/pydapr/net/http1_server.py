@@ -11,9 +11,10 @@ from collections import deque
 from collections.abc import Callable
 from email.utils import formatdate
 
-from pydapr.net.body import HIGH_WATER, LOW_WATER, Body, Disconnected
+from pydapr.net.body import HIGH_WATER, LOW_WATER, Body, BodyError, Disconnected
 from pydapr.net.connection import Connection
-from pydapr.net.exchange import Exchange, Handler, Headers
+from pydapr.net.exchange import Exchange, Handler, Headers, peer_name
+from pydapr.wire import headers as names
 from pydapr.wire import http1
 
 HEAD_SECONDS = 10.0
@@ -21,6 +22,12 @@ HEAD_SECONDS = 10.0
 
 LINGER_BYTES = 256 * 1024
 """How much of a body that nobody reads is still taken in, so that the client gets to see the answer."""
+
+SILENT_BYTES = 512 * 1024
+"""How much of a chunked body may come in a row without a byte of content: extensions, trailers."""
+
+PART_SECONDS = 0.5
+"""How long a client that is still sending has to read our last answer before the connection is closed."""
 
 
 class _Date:
@@ -47,8 +54,8 @@ class ServerConnection(Connection):
     """The server's side: requests in, exchanges to the handler, answers out in the same order."""
 
     __slots__ = (
-        "_current", "_handler", "_head_timer", "_is_stopping", "_lingering", "_max_head", "_on_lost",
-        "_on_upgrade", "_queue", "_reader", "_receiving", "_upgrade",
+        "_current", "_handler", "_head_seconds", "_head_timer", "_is_stopping", "_lingering", "_on_lost",
+        "_on_upgrade", "_queue", "_reader", "_receiving", "_refusal", "_silent", "_upgrade",
     )  # fmt: skip
 
     def __init__(
@@ -58,10 +65,11 @@ class ServerConnection(Connection):
         max_head: int,
         on_lost: Callable[["ServerConnection"], None],
         on_upgrade: "Callable[[ServerConnection, ServerExchange, bytes], None] | None" = None,
+        head_seconds: float = HEAD_SECONDS,
     ) -> None:
         super().__init__(loop)
         self._handler = handler
-        self._max_head = max_head
+        self._head_seconds = head_seconds
         self._on_lost = on_lost
         self._on_upgrade = on_upgrade
         self._reader = http1.RequestReader(self, max_head)
@@ -70,30 +78,41 @@ class ServerConnection(Connection):
         self._receiving: Body | None = None
         self._upgrade: ServerExchange | None = None
         self._head_timer: asyncio.TimerHandle | None = None
+        self._refusal: http1.Malformed | None = None
         self._is_stopping = False
-        self._lingering = 0
+        self._lingering = self._silent = 0
 
     # -- asyncio --
 
     def data_received(self, data: bytes) -> None:
+        is_between = self._receiving is None
         rest: bytes | None = data
         try:
             while rest:
-                rest = self._reader.feed(rest)
+                data = rest
+                rest = self._reader.feed(data)
                 if self._upgrade is not None:
                     upgrade, self._upgrade = self._upgrade, None
                     assert self._on_upgrade is not None
                     self._on_upgrade(self, upgrade, rest or b"")
                     return
+        except http1.UnknownMethod as error:
+            renamed = self._reader.renamed(data) if is_between else None
+            if renamed is None:
+                self._refuse(error)
+            else:
+                self.data_received(renamed)
+            return
         except http1.Malformed as error:
             self._refuse(error)
             return
         if self._reader.in_head:
             if self._head_timer is None:
-                self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
-        elif self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+                self._head_timer = self.loop.call_later(self._head_seconds, self._head_is_late)
+        elif self._receiving is not None:
+            self._silent += len(data)
+            if self._silent > SILENT_BYTES:
+                self._refuse(http1.Malformed("chunked encoding without content"))
 
     def eof_received(self) -> bool:
         return False
@@ -106,20 +125,26 @@ class ServerConnection(Connection):
         if self._receiving is not None:
             self._receiving.fail(lost)
         self._queue.clear()
-        if self._current is not None and self._current.task is not None:
-            self._current.task.cancel()
+        current, self._current = self._current, None
+        if current is not None and current.task is not None:
+            current.task.cancel()
+        self._reader.close()
         self._on_lost(self)
 
     # -- from the reader --
 
     def head_received(self, reader: http1.RequestReader) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
         body = Body(self, reader.content_length if not reader.chunked else None)
         exchange = ServerExchange(self, reader, body)
         self._receiving = body
-        if reader.upgrade and self._on_upgrade is not None and exchange.wants_http2():
-            self._upgrade = exchange
-        elif self._current is None:
-            self._start(exchange)
+        if self._current is None:
+            if reader.upgrade and self._on_upgrade is not None and exchange.wants_http2():
+                self._upgrade = exchange
+            else:
+                self._start(exchange)
         else:
             self._queue.append(exchange)
             self.pause_peer()
@@ -128,6 +153,7 @@ class ServerConnection(Connection):
         body = self._receiving
         if body is None:
             return
+        self._silent = 0
         body.feed(data)
         if body.buffered > HIGH_WATER:
             self.pause_peer()
@@ -139,6 +165,8 @@ class ServerConnection(Connection):
             self._receiving.end()
             self._receiving = None
         self._lingering = 0
+        if self._paused_peer and not self._queue:
+            self.resume_peer()
         current = self._current
         if current is not None and current.is_finished and current.task is None:
             self._next(current)
@@ -161,7 +189,15 @@ class ServerConnection(Connection):
         self._lingering += size
         current = self._current
         if self._lingering > LINGER_BYTES and (current is None or current.is_finished):
-            self.transport.close()
+            self._part()
+
+    def _part(self) -> None:
+        """Closes while the client may still be sending: at once, that would take our answer away from it."""
+        transport = self.transport
+        if not transport.is_closing():
+            self.pause_peer()
+            transport.write_eof()
+            self.loop.call_later(PART_SECONDS, transport.close)
 
     # -- exchanges --
 
@@ -178,7 +214,7 @@ class ServerConnection(Connection):
             exchange.task = None
             if not exchange.is_finished:
                 exchange.abort()
-            elif exchange.body.ended or exchange.expects_continue:
+            elif self._receiving is not exchange.body or exchange.expects_continue:
                 self._next(exchange)
             else:
                 exchange.body.discard()
@@ -188,11 +224,16 @@ class ServerConnection(Connection):
         """Goes on to the next request, or closes when there is to be none."""
         self._current = None
         if done.closes or (self._is_stopping and not self._queue):
-            self.transport.close()
+            if self._receiving is not None and self._receiving is done.body:
+                self._part()
+            else:
+                self.transport.close()
         elif self._queue:
             self._start(self._queue.popleft())
             if not self._queue:
                 self.resume_peer()
+        elif self._refusal is not None:
+            self._answer_refusal(self._refusal)
 
     def continue_with(self, exchange: "ServerExchange") -> None:
         """Answers on HTTP/1.1 a request whose upgrade nobody took."""
@@ -201,7 +242,8 @@ class ServerConnection(Connection):
     def stop(self) -> None:
         """No further request: closes now if none is under way, else after its answer."""
         self._is_stopping = True
-        if self._current is None and not self.transport.is_closing():
+        current = self._current
+        if current is None or (current.is_finished and current.task is None):
             self.transport.close()
 
     @property
@@ -213,32 +255,47 @@ class ServerConnection(Connection):
         return self._is_stopping
 
     def _refuse(self, error: http1.Malformed) -> None:
-        """Answers what is not HTTP, once, and closes; an answer already under way is broken off."""
-        if self.transport.is_closing():
+        """What came is not HTTP: the requests before it are answered, then it is, and the connection closes."""
+        current, receiving = self._current, self._receiving
+        last = self._queue[-1] if self._queue else current
+        if self.transport.is_closing() or self._refusal is not None:
             return
-        if self._current is None:
-            reason = http1.REASONS.get(error.status, b"Bad Request")
-            text = b"%d %b" % (error.status, reason)
-            if error.status == 400:
-                text += b": " + str(error).encode("ascii", "replace")
-            head = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
-            self.transport.write(http1.response_head(error.status, head, b"") + text)
-            self.transport.close()
-        else:
-            self.transport.abort()
+        if receiving is not None:
+            self._receiving = None
+            receiving.fail(BodyError(f"malformed body: {error}"))
+            if last is None or current is None:
+                self._part()
+                return
+            last.closes = True
+            if current.is_finished and current.task is None:
+                self._next(current)
+        elif last is None:
+            self._answer_refusal(error)
+        elif not last.closes:
+            self._refusal = error
+
+    def _answer_refusal(self, error: http1.Malformed) -> None:
+        self._refusal = error
+        reason = http1.REASONS.get(error.status, b"Bad Request")
+        text = b"%d %b" % (error.status, reason)
+        if error.status == 400:
+            text += b": " + str(error).encode("ascii", "replace")
+        head = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
+        self.transport.write(http1.response_head(error.status, head, b"") + text)
+        self._part()
 
     def _head_is_late(self) -> None:
         self._head_timer = None
         if self._current is None:
             self.transport.close()
         elif self._reader.in_head:
-            self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
+            self._head_timer = self.loop.call_later(self._head_seconds, self._head_is_late)
 
 
 class ServerExchange(Exchange):
     """A request and its answer on a `ServerConnection`."""
 
-    __slots__ = ("_chunks", "_connection", "_skip_body", "closes", "expects_continue", "http10", "task")
+    __slots__ = ("_chunks", "_connection", "_left", "_skip_body", "closes", "expects_continue", "http10", "task")
 
     def __init__(self, connection: ServerConnection, reader: http1.RequestReader, body: Body) -> None:
         self._connection = connection
@@ -252,18 +309,21 @@ class ServerExchange(Exchange):
         self.task: asyncio.Task[None] | None = None
         self.is_begun = self.is_finished = False
         self._chunks = False
+        self._left = -1
         self._skip_body = False
 
     @property
     def peer(self) -> str:
-        name = self._connection.transport.get_extra_info("peername")
-        return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else "unix socket"
+        return peer_name(self._connection.transport.get_extra_info("peername"))
 
     def wants_http2(self) -> bool:
         """Whether this asks for an upgrade to HTTP/2 in clear text (RFC 7540 section 3.2), without a body."""
         fields = dict(self.headers)
+        named = names.named_by_connection(fields.get(b"connection", b""))
         return (
             fields.get(b"upgrade", b"").lower() == b"h2c"
+            and not self.http10
+            and named >= {b"upgrade", b"http2-settings"}
             and b"http2-settings" in fields
             and not fields.get(b"content-length", b"0").strip(b"0")
             and b"transfer-encoding" not in fields
@@ -272,7 +332,10 @@ class ServerExchange(Exchange):
     def respond(self, status: int, headers: Headers, body: bytes = b"") -> None:
         if not self.body.ended:
             self._let_go_of_body()
-        extra = b"" if status == 204 or status == 304 else b"Content-Length: %d\r\n" % len(body)
+        if status == 204 or status == 304:
+            extra = body = b""
+        else:
+            extra = b"Content-Length: %d\r\n" % len(body)
         head = self._head(status, headers, extra)
         self.is_begun = self.is_finished = True
         if self.method == b"HEAD":
@@ -282,8 +345,13 @@ class ServerExchange(Exchange):
     def begin(self, status: int, headers: Headers) -> None:
         self.is_begun = True
         extra = b""
+        if not self.body.ended:
+            self._let_go_of_body()
         self._skip_body = self.method == b"HEAD" or status in (204, 304)
-        if not self._skip_body and not any(name == b"content-length" for name, _ in headers):
+        length = None if self._skip_body else names.first(headers, b"content-length")
+        if length is not None:
+            self._left = int(length)
+        elif not self._skip_body:
             if self.http10:
                 self.closes = True
             else:
@@ -314,6 +382,9 @@ class ServerExchange(Exchange):
         transport = self._connection.transport
         if transport.is_closing():
             raise Disconnected("the client closed the connection")
+        if self._left >= 0:
+            data = data[: self._left]
+            self._left -= len(data)
         if data and not self._skip_body:
             transport.write(http1.chunk(data) if self._chunks else data)
         if self._connection.drained is not None:
@@ -321,11 +392,15 @@ class ServerExchange(Exchange):
 
     def finish(self, trailers: Headers = ()) -> None:
         self.is_finished = True
-        if not self.body.ended:
-            self._let_go_of_body()
         if self._chunks:
             self._connection.transport.write(http1.CHUNK_END)
+        elif self._left > 0:
+            self.closes = True  # the client was promised more, and must not take the next answer for it
 
     def abort(self) -> None:
-        self.is_begun = self.is_finished = True
-        self._connection.transport.abort()
+        self.is_begun = self.is_finished = self.closes = True
+        connection = self._connection
+        if connection.drained is None:
+            connection.transport.close()  # what was written before still goes out
+        else:
+            connection.transport.abort()

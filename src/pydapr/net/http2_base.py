@@ -10,15 +10,16 @@ from pydapr.net.body import Body, BodyError, Disconnected
 from pydapr.net.connection import Connection
 from pydapr.wire import http2
 
+PART_SECONDS = 1.0
+"""How long a peer that broke the protocol has to take in why the connection ends."""
+
 
 class Half:
     """Our end of one stream: what arrives is in `body`, what is sent goes through `write`."""
 
     __slots__ = ("_room", "body", "connection", "stream")
 
-    def __init__(
-        self, connection: "Http2Connection", stream: http2.Stream, length: int | None = None
-    ) -> None:
+    def __init__(self, connection: "Http2Connection", stream: http2.Stream, length: int | None = None) -> None:
         self.connection = connection
         self.stream = stream
         self.body = Body(self, length)
@@ -98,9 +99,9 @@ class Http2Connection(Connection):
         try:
             self.h2.receive(data)
         except http2.ProtocolError:
-            # GOAWAY with the reason is in the output; the streams hear of the end from connection_lost.
-            self.write_out()
-            self.transport.close()
+            # GOAWAY with the reason is in the output.
+            self.part()
+            self.loop.call_later(PART_SECONDS, self.transport.abort)
         finally:
             self._is_receiving = False
         if self.h2.out:
@@ -128,6 +129,12 @@ class Http2Connection(Connection):
     def resume_writing(self) -> None:
         super().resume_writing()
         self.write_out()
+
+    def part(self) -> None:
+        """Sends what is due, though it may have to wait in the transport, and closes."""
+        if not self.transport.is_closing():
+            self.transport.write(self.h2.take_output())
+            self.transport.close()
 
     # -- what both sides do with what the peer says --
 

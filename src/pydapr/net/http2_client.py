@@ -64,6 +64,7 @@ class Request(Half):
         """Gives the request up unless it has run to its end."""
         if not self.stream.is_closed:
             self.reset(http2.ErrorCode.CANCEL)
+        self.stream.owner = None
         self.connection.ended(self)
 
 
@@ -92,7 +93,10 @@ class ClientConnection(Http2Connection):
         return not self.is_lost and not self.is_draining and self.h2.can_open
 
     def open(self, headers: Headers | bytes, data: bytes, end: bool) -> Request:
-        """Begins a request; `headers` may be a block of `hpack.encode`, `data` the first bytes of its body. Needs `can_open`."""
+        """Begins a request; needs `can_open`.
+
+        `headers` may be a block of `hpack.encode`; `data` are the first bytes of the body.
+        """
         stream = self.h2.open_stream(headers, end and not data, None)
         request = Request(self, stream)
         stream.owner = request
@@ -164,5 +168,4 @@ class ClientConnection(Http2Connection):
         """Ends the connection; what is under way breaks off."""
         if not self.is_lost and not self.transport.is_closing():
             self.h2.goaway()
-            self.write_out()
-            self.transport.close()
+            self.part()

@@ -28,6 +28,7 @@ class Pool:
         self._open: dict[str, list[http2_client.ClientConnection]] = {}
         self._opening: dict[str, asyncio.Task[None]] = {}
         self._room: dict[str, asyncio.Event] = {}
+        self._is_closed = False
 
     def ready(self, address: str) -> http2_client.ClientConnection | None:
         """A connection that takes a request now, None when there is none yet."""
@@ -42,6 +43,8 @@ class Pool:
             connection = self.ready(address)
             if connection is not None:
                 return connection
+            if self._is_closed:
+                raise Unreachable(f"dial tcp {address}: the pool is closed")
             if len(self._open.get(address, ())) >= MAX_CONNECTIONS:
                 await self._wait_for_room(address)
                 continue
@@ -50,7 +53,12 @@ class Pool:
                 opening = self._loop.create_task(self._connect_to(address))
                 self._opening[address] = opening
                 opening.add_done_callback(lambda task: self._opened(address, task))
-            await asyncio.shield(opening)
+            try:
+                await asyncio.shield(opening)
+            except asyncio.CancelledError:
+                if self._is_closed and opening.cancelled():
+                    continue  # it was not the caller who was cancelled
+                raise
 
     def _opened(self, address: str, task: asyncio.Task[None]) -> None:
         self._opening.pop(address, None)
@@ -79,8 +87,9 @@ class Pool:
             raise Unreachable(f"dial tcp {address}: connect: connection refused") from None
         except OSError as error:
             raise Unreachable(f"dial tcp {address}: {(error.strerror or str(error)).lower()}") from None
-        if not connection.is_lost:
-            self._open.setdefault(address, []).append(connection)
+        if connection.is_lost:
+            raise Unreachable(f"dial tcp {address}: EOF")
+        self._open.setdefault(address, []).append(connection)
 
     async def _wait_for_room(self, address: str) -> None:
         event = self._room.setdefault(address, asyncio.Event())
@@ -93,6 +102,7 @@ class Pool:
 
     def close(self) -> None:
         """Closes every connection."""
+        self._is_closed = True
         for task in list(self._opening.values()):
             task.cancel()
         for connections in list(self._open.values()):

@@ -5,10 +5,10 @@ and its handler a task; the task is cancelled when the client resets the stream 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from pydapr.net.body import Disconnected
-from pydapr.net.exchange import Exchange, Handler, Headers
+from pydapr.net.exchange import Exchange, Handler, Headers, peer_name
 from pydapr.net.http2_base import Half, Http2Connection
 from pydapr.wire import headers as names
 from pydapr.wire import http2
@@ -34,7 +34,7 @@ class ServerConnection(Http2Connection):
         self._handler = handler
         self._on_lost = on_lost
         self._exchanges: set[ServerExchange] = set()
-        self._known: dict[Headers, tuple[bytes, bytes, Headers]] = {}
+        self._known: dict[int, _Known] = {}
         self._is_stopping = False
 
     # -- asyncio --
@@ -58,6 +58,7 @@ class ServerConnection(Http2Connection):
         lost = Disconnected("the client closed the connection")
         for exchange in list(self._exchanges):
             exchange.lose(lost)
+        self._exchanges.clear()
         self._on_lost(self)
 
     def prepare_upgrade(self, settings: bytes) -> "Callable[[asyncio.Transport, Exchange], None]":
@@ -70,37 +71,35 @@ class ServerConnection(Http2Connection):
         def take_over(transport: asyncio.Transport, asked: Exchange) -> None:
             self.transport = transport
             self.write_out()
-            self._begin(stream, asked.method, asked.target, asked.headers, True)
+            self._begin(ServerExchange(self, stream, asked.method, asked.target, asked.headers), True)
 
         return take_over
 
     # -- from the protocol --
 
     def headers_received(self, stream: http2.Stream, headers: Headers, end_stream: bool) -> None:
-        method, target, fields = self._known.get(headers) or self._parse(headers)
-        self._begin(stream, method, target, fields, end_stream)
+        known = self._known.get(id(headers))
+        if known is None or known.source is not headers:
+            known = self._parse(headers)
+        exchange = ServerExchange(self, stream, known.method, known.target, known.headers)
+        exchange.known_fields = known.fields
+        self._begin(exchange, end_stream)
 
-    def _begin(
-        self, stream: http2.Stream, method: bytes, target: bytes, fields: Headers, end_stream: bool
-    ) -> None:
-        exchange = ServerExchange(self, stream, method, target, fields)
+    def _begin(self, exchange: "ServerExchange", end_stream: bool) -> None:
+        half = exchange.half
         if end_stream:
-            exchange.half.body.end()
-        stream.owner = exchange.half
-        exchange.half.exchange = exchange
+            half.body.end()
+        half.stream.owner = half
         self._exchanges.add(exchange)
         exchange.task = self.loop.create_task(self._serve(exchange))
 
-    def _parse(self, headers: Headers) -> tuple[bytes, bytes, Headers]:
-        pseudo = dict(headers[:4])
-        fields: list[tuple[bytes, bytes]] = [header for header in headers if header[0][:1] != b":"]
-        if names.first(fields, b"host") is None:
-            fields.append((b"host", pseudo.get(b":authority", b"")))
-        parsed = (pseudo[b":method"], pseudo.get(b":path", b"*"), tuple(fields))
+    def _parse(self, headers: Headers) -> "_Known":
+        """Takes a header section apart, once for each that comes as the same object again."""
+        known = _Known(headers)
         if len(self._known) >= _KNOWN:
             self._known.clear()
-        self._known[headers] = parsed
-        return parsed
+        self._known[id(headers)] = known
+        return known
 
     def body_received(self, stream: http2.Stream, data: bytes, end_stream: bool) -> None:
         self.data_arrived(stream, data, end_stream)
@@ -113,6 +112,14 @@ class ServerConnection(Http2Connection):
         half: _ServerHalf | None = stream.owner
         if half is not None:
             half.exchange.lose(Disconnected("the client gave the request up"))
+            # Its task has no end of its own if it is cancelled before it has begun.
+            self._ended(half)
+
+    def stream_writable(self, stream: http2.Stream) -> None:
+        super().stream_writable(stream)
+        if stream.owner is None:
+            self._reset_rest(stream)
+            self._close_if_done()
 
     def going_away(self, last_stream_id: int, code: http2.ErrorCode, debug: bytes) -> None:
         self.stop()
@@ -128,14 +135,25 @@ class ServerConnection(Http2Connection):
             exchange.task = None
             if not exchange.is_finished:
                 exchange.abort()
-            self._exchanges.discard(exchange)
             half = exchange.half
-            half.stream.owner = None
             if not half.body.ended:
-                # The answer is complete, so the rest of the request is of no use (RFC 9113 section 8.1).
-                half.reset(http2.ErrorCode.NO_ERROR)
-            if self._is_stopping and not self._exchanges:
-                self._close()
+                half.body.discard()
+                if not half.stream.pending:
+                    self._reset_rest(half.stream)
+            self._ended(half)
+
+    def _reset_rest(self, stream: http2.Stream) -> None:
+        """The answer is complete, so the rest of the request is of no use (RFC 9113 section 8.1)."""
+        if not self.is_lost and not stream.is_closed:
+            self.h2.reset(stream, http2.ErrorCode.NO_ERROR)
+            self.flush()
+
+    def _ended(self, half: "_ServerHalf") -> None:
+        """Nobody works on this exchange any more; some of its answer may still wait for room."""
+        half.stream.owner = None
+        self._exchanges.discard(half.exchange)
+        if self._is_stopping:
+            self._close_if_done()
 
     def stop(self) -> None:
         """No further streams; closes when those under way have ended."""
@@ -144,16 +162,32 @@ class ServerConnection(Http2Connection):
         self._is_stopping = True
         self.h2.goaway()
         self.flush()
-        if not self._exchanges:
-            self._close()
+        self._close_if_done()
 
-    def _close(self) -> None:
-        self.write_out()
-        self.transport.close()
+    def _close_if_done(self) -> None:
+        if self._is_stopping and not self._exchanges and not self.h2.open_streams:
+            self.part()
 
     @property
     def is_idle(self) -> bool:
         return not self._exchanges
+
+
+class _Known:
+    """A request's header section, taken apart. It keeps its source, so that no other has the same id."""
+
+    __slots__ = ("fields", "headers", "method", "source", "target")
+
+    def __init__(self, source: Headers) -> None:
+        self.source = source
+        pseudo = dict(source[:4])
+        self.method = pseudo[b":method"]
+        self.target = pseudo.get(b":path", b"*")
+        headers = [header for header in source if header[0][:1] != b":"]
+        if names.first(headers, b"host") is None:
+            headers.append((b"host", pseudo.get(b":authority", b"")))
+        self.headers = tuple(headers)
+        self.fields = dict(headers)
 
 
 class _ServerHalf(Half):
@@ -167,7 +201,7 @@ class _ServerHalf(Half):
 class ServerExchange(Exchange):
     """A request and its answer on one stream."""
 
-    __slots__ = ("_connection", "half", "task")
+    __slots__ = ("_connection", "_skip_body", "half", "known_fields", "task")
 
     def __init__(
         self,
@@ -183,14 +217,19 @@ class ServerExchange(Exchange):
         self.headers = headers
         length = stream.body_left
         self.half = _ServerHalf(connection, stream, length if length >= 0 else None)
+        self.half.exchange = self
+        self.known_fields: Mapping[bytes, bytes] | None = None
         self.body = self.half.body
         self.task: asyncio.Task[None] | None = None
         self.is_begun = self.is_finished = False
 
     @property
+    def fields(self) -> Mapping[bytes, bytes]:
+        return self.known_fields or dict(self.headers)
+
+    @property
     def peer(self) -> str:
-        name = self._connection.transport.get_extra_info("peername")
-        return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else "unix socket"
+        return peer_name(self._connection.transport.get_extra_info("peername"))
 
     def respond(self, status: int, headers: Headers, body: bytes = b"") -> None:
         self.is_begun = self.is_finished = True
@@ -200,6 +239,8 @@ class ServerExchange(Exchange):
         head = [_STATUS[status], *headers]
         if status != 204 and status != 304:
             head.append((b"content-length", b"%d" % len(body)))
+        else:
+            body = b""
         has_body = bool(body) and self.method != b"HEAD"
         connection.h2.send_headers(stream, head, not has_body)
         if has_body:
@@ -208,6 +249,7 @@ class ServerExchange(Exchange):
 
     def begin(self, status: int, headers: Headers) -> None:
         self.is_begun = True
+        self._skip_body = self.method == b"HEAD" or status == 204 or status == 304
         connection, stream = self._connection, self.half.stream
         if connection.is_lost or stream.is_closed:
             return
@@ -217,14 +259,17 @@ class ServerExchange(Exchange):
     def begin_block(self, head: bytes) -> None:
         """As `begin`, with a block of `hpack.encode` that holds `:status` too."""
         self.is_begun = True
+        self._skip_body = False
         connection, stream = self._connection, self.half.stream
         if not connection.is_lost:
             connection.h2.send_headers(stream, head, False)
             connection.flush()
 
     async def write(self, data: bytes) -> None:
-        if self.method != b"HEAD":
+        if not self._skip_body:
             await self.half.write(data)
+        elif self._connection.is_lost or self.half.stream.is_closed:
+            raise Disconnected("the stream is closed")
 
     def finish(self, trailers: Headers = ()) -> None:
         self.is_finished = True

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from pydapr.net import http1_client
-from pydapr.net.body import Body, BodyError
+from pydapr.net.body import Body, BodyError, Disconnected
 from pydapr.wire.http1 import Header
 
 MAX_IDLE = 256
@@ -26,18 +26,21 @@ Connector = Callable[[Callable[[], asyncio.Protocol]], Awaitable[object]]
 
 
 class Pool:
-    """Requests to one server, each on a connection of its own for as long as it lasts."""
+    """Requests to one server, each on a connection of its own for as long as it lasts.
 
-    def __init__(self, connect: Connector) -> None:
+    With `on_short`, a response whose server closes the connection in good order before all of the promised body
+    is there counts as complete, and `on_short` is told how many bytes it lacks. Without, its body fails.
+    """
+
+    def __init__(self, connect: Connector, on_short: Callable[[int], None] | None = None) -> None:
         self._connect = connect
+        self._on_short = on_short
         self._idle: list[http1_client.ClientConnection] = []
         self._busy: set[http1_client.ClientConnection] = set()
         self._loop = asyncio.get_running_loop()
         self._is_closed = False
 
-    async def request(
-        self, method: bytes, target: bytes, headers: list[Header], body: Body
-    ) -> http1_client.Response:
+    async def request(self, method: bytes, target: bytes, headers: list[Header], body: Body) -> http1_client.Response:
         """Sends a request and answers with the head of its response.
 
         Raises `Unreachable` when no connection can be made and `BodyError` when one breaks. A kept connection
@@ -55,7 +58,7 @@ class Pool:
                     raise
 
     async def _open(self) -> http1_client.ClientConnection:
-        connection = http1_client.ClientConnection(self._loop, self._freed)
+        connection = http1_client.ClientConnection(self._loop, self._freed, self._on_short)
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await self._connect(lambda: connection)
@@ -63,13 +66,14 @@ class Pool:
             raise Unreachable(f"no connection within {CONNECT_SECONDS:g} s") from None
         except OSError as error:
             raise Unreachable(_reason(error)) from None
+        if not connection.is_reusable:
+            raise Disconnected("EOF")  # lost again before it could be used
         return connection
 
     def _freed(self, connection: http1_client.ClientConnection) -> None:
         self._busy.discard(connection)
         if connection.is_reusable and not self._is_closed and len(self._idle) < MAX_IDLE:
-            if connection not in self._idle:
-                self._idle.append(connection)
+            self._idle.append(connection)
             return
         if connection in self._idle:
             self._idle.remove(connection)
@@ -98,4 +102,6 @@ def _reason(error: OSError) -> str:
         return "connect: connection refused"
     if isinstance(error, FileNotFoundError):
         return "connect: no such file or directory"
+    if error.errno is None and "[Errno 111]" in str(error):
+        return "connect: connection refused"  # by each address of the host
     return (error.strerror or str(error)).lower()

@@ -26,12 +26,14 @@ _LIMITS = http2.Limits()
 class Options:
     """What a server speaks and how much it takes.
 
-    `max_head` bounds the head of an HTTP/1.1 request in bytes, `max_connections` the connections at a time.
+    `max_head` bounds the head of an HTTP/1.1 request in bytes, `head_seconds` the time it may take, and
+    `max_connections` the connections at a time.
     """
 
     with_http1: bool = True
     with_http2: bool = True
     max_head: int = 8192
+    head_seconds: float = http1_server.HEAD_SECONDS
     max_connections: int = 10_000
     limits: http2.Limits = _LIMITS
 
@@ -51,6 +53,7 @@ class Server:
         self._listeners: list[asyncio.Server] = []
         self._connections: set[_Served | _Sniffer] = set()
         self._all_gone: asyncio.Future[None] | None = None
+        self._is_stopping = False
         self._paths: list[str] = []
 
     async def listen(self, host: str, port: int) -> int:
@@ -78,8 +81,9 @@ class Server:
     def http1_protocol(self) -> http1_server.ServerConnection:
         """A protocol for a connection that speaks HTTP/1.1."""
         upgrade = self._upgrade if self.options.with_http2 else None
+        options = self.options
         return http1_server.ServerConnection(
-            self._loop, self._handler, self.options.max_head, self.forget, upgrade
+            self._loop, self._handler, options.max_head, self.forget, upgrade, options.head_seconds
         )
 
     def http2_protocol(self) -> http2_server.ServerConnection:
@@ -87,9 +91,9 @@ class Server:
         return http2_server.ServerConnection(self._loop, self._handler, self.options.limits, self.forget)
 
     def keep(self, connection: "_Served | _Sniffer") -> bool:
-        """Counts a connection; False when there are too many and it is closed."""
+        """Counts a connection; False when there are too many, or it came too late, and it is closed."""
         self._connections.add(connection)
-        if len(self._connections) > self.options.max_connections:
+        if len(self._connections) > self.options.max_connections or self._is_stopping:
             connection.transport.abort()
             return False
         return True
@@ -100,9 +104,7 @@ class Server:
         if not self._connections and self._all_gone is not None and not self._all_gone.done():
             self._all_gone.set_result(None)
 
-    def _upgrade(
-        self, old: http1_server.ServerConnection, exchange: http1_server.ServerExchange, rest: bytes
-    ) -> None:
+    def _upgrade(self, old: http1_server.ServerConnection, exchange: http1_server.ServerExchange, rest: bytes) -> None:
         """Goes over to HTTP/2 with the request that asked for it as stream 1."""
         settings = dict(exchange.headers)[b"http2-settings"]
         new = self.http2_protocol()
@@ -124,23 +126,32 @@ class Server:
 
     # -- the end --
 
-    async def stop(self, seconds: float) -> None:
-        """Takes no new connections and requests, waits up to `seconds` for those under way, then breaks them off."""
+    async def stop(self, seconds: float | None) -> None:
+        """Takes no new connections and requests, and waits for those under way.
+
+        After `seconds`, None for no bound, they are broken off.
+        """
+        self._is_stopping = True
         for listener in self._listeners:
             listener.close()
         for connection in list(self._connections):
             connection.stop()
-        if self._connections:
-            self._all_gone = self._loop.create_future()
-            try:
-                async with asyncio.timeout(seconds):
-                    await self._all_gone
-            except TimeoutError:
-                for connection in list(self._connections):
-                    connection.transport.abort()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wait_for_all()
+        except TimeoutError:
+            for connection in list(self._connections):
+                connection.transport.abort()
+            await self._wait_for_all()
         for path in self._paths:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
+
+    async def _wait_for_all(self) -> None:
+        """Returns when no connection is left."""
+        if self._connections:
+            self._all_gone = self._loop.create_future()
+            await self._all_gone
 
     @property
     def busy(self) -> int:
@@ -163,7 +174,9 @@ class _Sniffer(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]  # asyncio's own signature is too wide
-        self._server.keep(self)
+        if self._server.keep(self):
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._server.options.head_seconds, self.stop)
 
     def data_received(self, data: bytes) -> None:
         seen = self._seen + data if self._seen else data
@@ -171,9 +184,6 @@ class _Sniffer(asyncio.Protocol):
         if options.with_http2 and PREFACE.startswith(seen[: len(PREFACE)]):
             if len(seen) < len(PREFACE):
                 self._seen = seen
-                if self._timer is None:
-                    loop = asyncio.get_running_loop()
-                    self._timer = loop.call_later(http1_server.HEAD_SECONDS, self.stop)
                 return
             self._hand_over(self._server.http2_protocol(), seen)
         elif options.with_http1:
@@ -212,6 +222,7 @@ def bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     if host and family == socket.AF_INET:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found.sort(key=lambda entry: entry[0] != socket.AF_INET)  # like Go, which listens on localhost by IPv4
         family, host = found[0][0], str(found[0][4][0])
     return _bind(family, host or "0.0.0.0", port, both=False)
 

@@ -6,12 +6,11 @@ Called by `blocks.invoke`; goes on to `net.http2_pool`. On the wire it is what t
 
 import asyncio
 import socket
-from collections.abc import Sequence
 
 from pydapr.app.channel import Answer, Call, Header
 from pydapr.errors import Code, RpcError
 from pydapr.net import http2_client, http2_pool
-from pydapr.net.body import Body, BodyError, Disconnected
+from pydapr.net.body import Body, BodyError, Disconnected, TooLarge
 from pydapr.peers.payloads import Payloads
 from pydapr.wire import grpc, hpack, invocation
 from pydapr.wire import headers as names
@@ -97,27 +96,26 @@ class Sidecars:
 
     def _leading(self, app_id: str, call: Call) -> bytes:
         """The request without its body."""
-        headers = names.forwardable(call.headers)
-        fields = dict(headers)
-        length = call.body.length
-        if length is not None:
-            headers.append((b"content-length", b"%d" % length))
-        if fields.keys().isdisjoint(_FORWARDED):
-            metadata = self._constant.get(app_id) or self._constant_part(app_id)
+        fields = dict(call.headers)
+        metadata = invocation.metadata(call.headers, fields, _FORWARDED)
+        if metadata is not None:
+            metadata = (self._constant.get(app_id) or self._constant_part(app_id)) + metadata
         else:
-            metadata = self._identity(app_id)
-            headers = self._with_forwarded(headers)
+            metadata = self._identity(app_id) + invocation.entries(self._with_forwarded(call))
         return invocation.encode_request(
-            metadata + invocation.entries(headers),
+            metadata,
             call.method.encode("utf-8", "surrogateescape"),
             fields.get(b"content-type", b""),
             invocation.VERB_NUMBERS[call.verb],
             call.query,
         )
 
-    def _with_forwarded(self, headers: Sequence[Header]) -> list[Header]:
-        """Our values behind the client's own, under the same name."""
+    def _with_forwarded(self, call: Call) -> list[Header]:
+        """What may be sent on, and our values behind the client's own, under the same name."""
+        headers = names.forwardable(call.headers)
         out = [header for header in headers if header[0] not in _FORWARDED]
+        if call.body.length is not None:
+            out.append((b"content-length", b"%d" % call.body.length))
         for name, ours in self._forwarded:
             out += [header for header in headers if header[0] == name]
             out.append((name, ours))
@@ -146,13 +144,11 @@ class Sidecars:
 def first_frames(leading: bytes, data: bytes) -> bytes:
     """The leading message with the first bytes of the body, and further messages if one does not hold them."""
     if len(data) <= PIECE:
-        return grpc.frame(invocation.stream_message(leading, data, 0))
-    pieces = [data[start : start + PIECE] for start in range(0, len(data), PIECE)]
-    messages = [invocation.stream_message(leading, pieces[0], 0)]
-    messages += [
-        invocation.stream_message(b"", piece, number) for number, piece in enumerate(pieces) if number
-    ]
-    return b"".join([grpc.frame(message) for message in messages])
+        return invocation.stream_frame(leading, data, 0)
+    frames = [invocation.stream_frame(leading, data[:PIECE], 0)]
+    for number, start in enumerate(range(PIECE, len(data), PIECE), 1):
+        frames.append(invocation.stream_frame(b"", data[start : start + PIECE], number))
+    return b"".join(frames)
 
 
 async def _send_rest(request: http2_client.Request, body: Body, count: int) -> None:
@@ -160,8 +156,7 @@ async def _send_rest(request: http2_client.Request, body: Body, count: int) -> N
     try:
         while data := await body.read():
             for start in range(0, len(data), PIECE):
-                message = invocation.stream_message(b"", data[start : start + PIECE], count)
-                await request.write(grpc.frame(message))
+                await request.write(invocation.stream_frame(b"", data[start : start + PIECE], count))
                 count += 1
         await request.write(b"", end=True)
     except BodyError as error:
@@ -177,8 +172,6 @@ async def _answer(request: http2_client.Request, sender: "asyncio.Task[None] | N
     try:
         leading, payload, sequence = invocation.decode_stream(messages[0])
         response = invocation.decode_response(leading)
-        payloads = [(payload, sequence)]
-        payloads += [invocation.decode_stream(message)[1:] for message in messages[1:]]
     except invocation.Invalid as error:
         raise RpcError(Code.INTERNAL, f"error receiving message: {error}") from None
     if not response.has_status:
@@ -189,12 +182,17 @@ async def _answer(request: http2_client.Request, sender: "asyncio.Task[None] | N
         _check_end(request)
 
     body: Body
-    if request.body.is_whole and not request.body.buffered and len(payloads) == 1:
+    if _is_all(request.body, reader, messages) and not sequence:
         at_end()
-        body = Body.of(payload or response.data)
+        body = Body.of(payload or b"")
     else:
-        body = Payloads(request.body, reader, payloads, at_end)
+        body = Payloads(request.body, reader, (payload, sequence), messages[1:], at_end)
     return Answer(response.code, response.headers, body, lambda: _close(request, sender), response.content_length)
+
+
+def _is_all(body: Body, reader: grpc.MessageReader, messages: list[bytes]) -> bool:
+    """Whether the one message that is here is all that the call consists of."""
+    return body.is_whole and not body.buffered and len(messages) == 1 and not reader.incomplete
 
 
 async def _first_messages(request: http2_client.Request, reader: grpc.MessageReader) -> list[bytes]:
@@ -203,9 +201,7 @@ async def _first_messages(request: http2_client.Request, reader: grpc.MessageRea
         head = request.headers or await request.head()
         if head[0] != _OK:
             status = int(dict(head).get(b":status", b"0"))
-            raise RpcError(
-                grpc.code_of_http(status), f"unexpected HTTP status code received from server: {status}"
-            )
+            raise RpcError(grpc.code_of_http(status), f"unexpected HTTP status code received from server: {status}")
         while data := await request.body.read():
             if messages := reader.feed(data):
                 return messages
@@ -215,6 +211,8 @@ async def _first_messages(request: http2_client.Request, reader: grpc.MessageRea
     except Disconnected as error:
         code = Code.UNAVAILABLE if request.reset_code is None else grpc.code_of_reset(request.reset_code)
         raise RpcError(code, str(error)) from None
+    except TooLarge:
+        raise
     except BodyError as error:
         raise RpcError(Code.UNKNOWN, str(error)) from None
     raise RpcError(Code.INTERNAL, "the call ended without a response")
@@ -222,6 +220,8 @@ async def _first_messages(request: http2_client.Request, reader: grpc.MessageRea
 
 def _check_end(request: http2_client.Request) -> None:
     """Raises `RpcError` when the call has ended and its status is not OK."""
+    if request.trailers == grpc.OK_TRAILERS:
+        return
     status = grpc.status_of(request.trailers)
     if status is None:
         raise RpcError(Code.INTERNAL, "server closed the stream without sending trailers")

@@ -28,6 +28,10 @@ HOP_BY_HOP = frozenset(
 """RFC 9110 section 7.6.1, and the list of the original (v1.18.3)."""
 
 
+KEPT_OR_CLOSED = frozenset({b"keep-alive", b"close", b"Keep-Alive", b"Close"})
+"""Values of Connection that name no other field."""
+
+
 def lower(name: bytes) -> bytes:
     """`name` in lower case, remembered."""
     result = name.lower()
@@ -106,7 +110,7 @@ def forwardable(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, byt
             out.append((to, value))
         elif name == b"connection":
             connection = value if connection is None else connection + b"," + value
-    if connection is not None and connection not in (b"keep-alive", b"close", b"Keep-Alive"):
+    if connection is not None and connection not in KEPT_OR_CLOSED:
         named = named_by_connection(connection)
         out = [header for header in out if header[0] not in named]
     return out

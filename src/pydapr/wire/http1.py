@@ -5,6 +5,7 @@ its receiver back: head, pieces of the body, end. What the parser would let pass
 refused here: control characters, ambiguous lengths, heads that are too large.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -41,8 +42,7 @@ REASONS = {
 }  # fmt: skip
 
 _STATUS_LINES = {
-    code: b"HTTP/1.1 %d %s\r\n" % (code, REASONS.get(code, b"status code %d" % code))
-    for code in range(100, 1000)
+    code: b"HTTP/1.1 %d %s\r\n" % (code, REASONS.get(code, b"status code %d" % code)) for code in range(100, 1000)
 }
 
 
@@ -57,8 +57,15 @@ class Malformed(Exception):
         self.status = status
 
 
+class UnknownMethod(Malformed):
+    """A method that llhttp does not know; see `RequestReader.renamed`."""
+
+
 class RequestReceiver(Protocol):
-    """Who owns a `RequestReader`: one call per part of a message, in order."""
+    """Who owns a `RequestReader`: one call per part of a message, in order.
+
+    An end without a head before it has no meaning and is passed over.
+    """
 
     def head_received(self, reader: "RequestReader") -> None: ...
     def body_received(self, data: bytes) -> None: ...
@@ -77,7 +84,7 @@ class _Reader:
     """What both directions share: the head is collected, bounded and checked; the rest is passed on."""
 
     __slots__ = (
-        "_fed", "_limit", "_parser", "_size",
+        "_fed", "_first", "_limit", "_parser", "_size",
         "chunked", "content_length", "headers", "in_head", "keep_alive", "upgrade",
     )  # fmt: skip
 
@@ -85,8 +92,8 @@ class _Reader:
 
     def __init__(self, max_head: int) -> None:
         self._limit = max_head
-        # Bytes fed before this turn since the turn in which the head began, and those fed in this turn.
-        self._size = self._fed = 0
+        # Bytes fed in the turns since the head began without this one, in the first of them, and in this turn.
+        self._size = self._first = self._fed = 0
         self.headers: list[Header] = []
         self.content_length: int | None = None
         self.chunked = self.in_head = self.keep_alive = self.upgrade = False
@@ -95,6 +102,8 @@ class _Reader:
         if not self.in_head:
             return  # a trailer field: hop by hop here, as with the original
         lower = names.LOWER.get(name) or names.lower(name)
+        if value and value[-1] <= 32:
+            value = value.rstrip(b" \t")  # llhttp takes the blanks before a value off, not those behind it
         self.headers.append((lower, value))
         if lower in names.FRAMING:
             self._framing(lower, value)
@@ -107,7 +116,7 @@ class _Reader:
                 raise Malformed(f"bad Content-Length {value[:40]!r}")
             self.content_length = int(value)
         elif name == b"transfer-encoding":
-            if self.chunked or value.strip().lower() != b"chunked":
+            if self.chunked or value.lower() != b"chunked":
                 raise Malformed(f"unsupported transfer encoding: {value[:40].decode('latin-1')!r}", 501)
             self.chunked = True
         else:
@@ -120,9 +129,15 @@ class _Reader:
         if self.chunked and self.content_length is not None:
             raise Malformed("both Content-Length and Transfer-Encoding")
 
+    def close(self) -> None:
+        """Nothing more comes. The parser knows this object: without it, both go as soon as nobody needs them."""
+        self._parser = None
+
     def _feed(self, data: bytes) -> bytes | None:
         """Parses `data`; what follows a message that asked for an upgrade, None when there was none."""
         if self.in_head:
+            if not self._size:
+                self._first = self._fed
             self._size += self._fed
         self._fed = len(data)
         try:
@@ -132,7 +147,10 @@ class _Reader:
         except httptools.HttpParserCallbackError as error:
             raise (error.__context__ or error) from None
         except httptools.HttpParserError as error:
-            raise Malformed(str(error)) from None
+            reason = str(error)
+            if isinstance(error, httptools.HttpParserInvalidMethodError) or reason.startswith("Invalid method"):
+                raise UnknownMethod(reason) from None
+            raise Malformed(reason) from None
         if self.in_head and self._size + self._fed > self._limit:
             self._check_size()
         return None
@@ -140,7 +158,8 @@ class _Reader:
     def _check_size(self) -> None:
         """What was fed may be a head that is too large, or an ordinary one beside bodies: now it pays to count."""
         seen = sum([len(name) + len(value) + 4 for name, value in self.headers])
-        if seen > self._limit or self._size > self._limit:
+        # In its first turn the head may stand behind a body.
+        if seen > self._limit or self._size - self._first > self._limit:
             raise Malformed("header fields too large", 431)
 
 
@@ -148,6 +167,8 @@ class RequestReader(_Reader):
     """Reads requests one after the other from one connection."""
 
     __slots__ = (
+        "_is_held",
+        "_named",
         "_receiver",
         "_target",
         "expects_continue",
@@ -164,6 +185,10 @@ class RequestReader(_Reader):
         self._target: list[bytes] = []
         self.method = self.target = b""
         self.http10 = self.expects_continue = False
+        # Whether the head was read and its body is still to come, through another parser.
+        self._is_held = False
+        # The method of the request to come, if it goes by another name here.
+        self._named = b""
         # Bound once: httptools calls them straight, without a frame of ours in between.
         self.on_body = receiver.body_received
         self.on_message_complete = receiver.message_ended
@@ -189,12 +214,46 @@ class RequestReader(_Reader):
             raise Malformed("request target too large", 431)
         self.method = parser.get_method()
         self.keep_alive = parser.should_keep_alive()
-        self.http10 = parser.get_http_version() == "1.0"
+        self.http10 = False
+        if parser.get_http_version() != "1.1":
+            self._check_version(parser.get_http_version())
+        if self._named:
+            self.method, self._named = self._named, b""
+        if self.target[0] != _SLASH:
+            self._take_host()
+        if self.upgrade or self.method == b"CONNECT":
+            self.upgrade = parser.should_upgrade()
+            if self.upgrade and (self.chunked or self.content_length):
+                self._is_held = True
+                return
         self._receiver.head_received(self)
+
+    def _check_version(self, version: str) -> None:
+        if version != "1.0":
+            raise Malformed(f"unsupported protocol version {version}", 505)
+        if self.chunked:
+            raise Malformed("Transfer-Encoding with HTTP/1.0")
+        self.http10 = True
+        self.expects_continue = False
+
+    def _take_host(self) -> None:
+        """Absolute form (RFC 9112 section 3.2.2): the target's host replaces the Host field."""
+        scheme, colon, rest = self.target.partition(b"://")
+        if self.method == b"CONNECT" or self.target == b"*":
+            return
+        if not colon or not scheme.isalpha():
+            raise Malformed("invalid URI for request")
+        authority = _authority_end.split(rest, 1)[0]
+        path = rest[len(authority) :]
+        self.target = path if path[:1] == b"/" else b"/" + path
+        self.headers = [header for header in self.headers if header[0] != b"host"]
+        self.headers.append((b"host", authority.rpartition(b"@")[2]))
 
     def _framing(self, name: bytes, value: bytes) -> None:
         if name == b"expect":
-            self.expects_continue = value.lower() == b"100-continue"
+            if value.lower() != b"100-continue":
+                raise Malformed("unknown expectation", 417)
+            self.expects_continue = True
         else:
             super()._framing(name, value)
 
@@ -206,8 +265,80 @@ class RequestReader(_Reader):
         """
         rest = self._feed(data)
         if rest is not None:
-            self._parser = httptools.HttpRequestParser(self)
+            if self._is_held:
+                self._read_held()
+            else:
+                self._parser = httptools.HttpRequestParser(self)
         return rest
+
+    def _read_held(self) -> None:
+        """Has the body read of a request with an upgrade; llhttp holds it for the other protocol's bytes."""
+        self._is_held = False
+        self._parser = httptools.HttpRequestParser(_AfterHead(self))
+        if self.chunked:
+            framing = b"Transfer-Encoding: chunked"
+        else:
+            framing = b"Content-Length: %d" % (self.content_length or 0)
+        self._parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n\r\n" % framing)
+        self._receiver.head_received(self)
+
+    def renamed(self, data: bytes) -> bytes | None:
+        """Makes a request readable that `feed` refused with `UnknownMethod`: feed the result instead of `data`.
+
+        `data` has to begin where the request begins. None if its method is not at fault.
+        """
+        match = _method_in(data)
+        if match is None or self._size or _is_known(match[1]):
+            return None
+        self._named = match[1]
+        self._parser = httptools.HttpRequestParser(self)
+        return b"POST" + data[match.end(1) :]
+
+
+_SLASH = ord("/")
+_authority_end = re.compile(rb"[/?#]")
+_method_in = re.compile(rb"[\r\n]*([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ").match
+
+
+def _is_known(method: bytes) -> bool:
+    """Whether llhttp knows `method`."""
+    try:
+        httptools.HttpRequestParser(object()).feed_data(method + b" / HTTP/1.1\r\n\r\n")
+    except httptools.HttpParserUpgrade:
+        return True
+    except httptools.HttpParserError:
+        return False
+    return True
+
+
+class _AfterHead:
+    """Calls of a parser whose first head is made up to stand before a body; all that follows goes to the reader."""
+
+    __slots__ = ("_is_made_up", "_reader", "on_body", "on_message_complete")
+
+    def __init__(self, reader: RequestReader) -> None:
+        self._reader = reader
+        self._is_made_up = True
+        self.on_body = reader.on_body
+        self.on_message_complete = reader.on_message_complete
+
+    def on_message_begin(self) -> None:
+        if not self._is_made_up:
+            self._reader.on_message_begin()
+
+    def on_url(self, piece: bytes) -> None:
+        if not self._is_made_up:
+            self._reader.on_url(piece)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._is_made_up:
+            self._reader.on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if self._is_made_up:
+            self._is_made_up = False
+        else:
+            self._reader.on_headers_complete()
 
 
 class ResponseReader(_Reader):
@@ -237,7 +368,9 @@ class ResponseReader(_Reader):
     def on_headers_complete(self) -> None:
         self._head_ended()
         self.status = self._parser.get_status_code()
-        if self.status < 200 and self.status != 101:
+        if self.status < 200:
+            if self.status == 101:
+                raise Malformed("protocol switched though nobody asked for it")
             return
         self.keep_alive = self._parser.should_keep_alive()
         self._receiver.head_received(self)
@@ -245,7 +378,7 @@ class ResponseReader(_Reader):
             raise _NoBody
 
     def on_message_complete(self) -> None:
-        if self.status >= 200 or self.status == 101:
+        if self.status >= 200:
             self._receiver.message_ended()
 
     @property
@@ -291,12 +424,20 @@ def response_head(status: int, headers: Sequence[Header], extra: bytes) -> bytes
 _lines: dict[Header, bytes] = {}
 _BOUND = 4096
 _LONGEST = 256
+_TO_BLANKS = bytes.maketrans(b"\r\n\0", b"   ")
+_is_name = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 
 
 def _line(header: Header) -> bytes:
-    """A header field as a line, remembered unless it is long."""
+    """A header field as a line, remembered unless it is long.
+
+    What would be more than a line is made one, and what is no name is left out, as Go's client and server do:
+    other sidecars send fields in messages that may hold any bytes.
+    """
     name, value = header
-    line = b"%b: %b\r\n" % (names.CANONICAL.get(name) or names.canonical(name), value)
+    if not names.is_clean(value):
+        value = value.translate(_TO_BLANKS)
+    line = b"%b: %b\r\n" % (names.CANONICAL.get(name) or names.canonical(name), value) if _is_name(name) else b""
     if len(line) <= _LONGEST:
         if len(_lines) >= _BOUND:
             _lines.clear()

@@ -6,7 +6,9 @@ a metadata entry seen before costs one dict lookup. `proto/dapr/proto/internals/
 is the contract; tests hold this file against what protobuf itself makes of it.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
+from struct import Struct
 
 from pydapr.wire import headers as names
 
@@ -25,6 +27,7 @@ _MESSAGE_BOUND = 512
 _MESSAGE_LONGEST = 4096
 
 _encoded: dict[Header, bytes] = {}
+_sent_on: dict[Header, bytes] = {}
 _decoded: dict[bytes, tuple[Header, ...]] = {}
 _requests: "dict[bytes, Request]" = {}
 _responses: "dict[bytes, Response]" = {}
@@ -87,8 +90,12 @@ class Response:
 
 def varint(value: int) -> bytes:
     """A base-128 number, not negative."""
-    if value < 0x80:
-        return bytes((value,))
+    if value < _TABLE:
+        return _SHORT[value]
+    return _varint(value)
+
+
+def _varint(value: int) -> bytes:
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -97,13 +104,14 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
-_SHORT = [varint(n) for n in range(2048)]
+_TABLE = 2048
+_SHORT = [_varint(n) for n in range(_TABLE)]
 
 
 def field(tag: bytes, value: bytes) -> bytes:
     """A length-delimited field; `tag` is its whole first byte."""
     size = len(value)
-    return tag + (_SHORT[size] if size < 2048 else varint(size)) + value
+    return tag + (_SHORT[size] if size < _TABLE else _varint(size)) + value
 
 
 def _entry(name: bytes, values: Sequence[bytes]) -> bytes:
@@ -122,6 +130,36 @@ def entries(headers: Sequence[Header]) -> bytes:
     if len(dict(headers)) != len(headers):
         return _grouped(headers)
     return b"".join([_encoded.get(header) or _encode(header) for header in headers])
+
+
+def metadata(headers: Sequence[Header], fields: Mapping[bytes, bytes], apart: Collection[bytes]) -> bytes | None:
+    """Those of `headers` that may be sent on, as `entries` would have them; Content-Length stays.
+
+    `fields` is `dict(headers)`. None when that takes a closer look: a name stands twice or is one of `apart`,
+    or Connection names others.
+    """
+    if len(fields) != len(headers) or not fields.keys().isdisjoint(apart):
+        return None
+    if fields.get(b"connection", b"close") not in names.KEPT_OR_CLOSED:
+        return None
+    out = []
+    for header in headers:
+        entry = _sent_on.get(header)
+        if entry is None:
+            entry = _send_on(header)
+        out.append(entry)
+    return b"".join(out)
+
+
+def _send_on(header: Header) -> bytes:
+    """The entry of a client's header field, b"" when it is not sent on; remembered."""
+    kept = [header] if header[0] == b"content-length" else names.forwardable((header,))
+    entry = _entry(kept[0][0], (kept[0][1],)) if kept else b""
+    if len(entry) <= _LONGEST:
+        if len(_sent_on) >= _BOUND:
+            _sent_on.clear()
+        _sent_on[header] = entry
+    return entry
 
 
 def _encode(header: Header) -> bytes:
@@ -152,13 +190,19 @@ def encode_request(metadata: bytes, method: bytes, content_type: bytes, verb: in
     return b"\x08\x01" + metadata + field(b"\x1a", message)
 
 
-def encode_response(code: int, headers: Sequence[Header], content_type: bytes, data: bytes = b"") -> bytes:
-    """An `InternalInvokeResponse`; `data` only for the unary call."""
+def encode_response(code: int, headers: Sequence[Header], data: bytes = b"") -> bytes:
+    """An `InternalInvokeResponse`; the content type is taken from `headers`. `data` only for the unary call."""
     status = b"\x08" + _SHORT[code] if code else b""
     message = field(b"\x0a", field(b"\x12", data)) if data else b""
+    fields_by_name = dict(headers)
+    content_type = fields_by_name.get(b"content-type")
     if content_type:
         message += field(b"\x12", content_type)
-    return field(b"\x0a", status) + entries(headers) + field(b"\x22", message)
+    if len(fields_by_name) != len(headers):
+        metadata = _grouped(headers)
+    else:
+        metadata = b"".join([_encoded.get(header) or _encode(header) for header in headers])
+    return field(b"\x0a", status) + metadata + field(b"\x22", message)
 
 
 def with_data(request: bytes, data: bytes) -> bytes:
@@ -166,15 +210,23 @@ def with_data(request: bytes, data: bytes) -> bytes:
     return request + field(b"\x1a", field(b"\x12", field(b"\x12", data))) if data else request
 
 
-def stream_message(leading: bytes, data: bytes, sequence: int) -> bytes:
-    """An `InternalInvokeRequestStream` or `...ResponseStream`: a leading part, or b"", and a payload."""
-    out = field(b"\x0a", leading) if leading else b""
+def stream_frame(leading: bytes, data: bytes, sequence: int) -> bytes:
+    """An `InternalInvokeRequestStream` or `...ResponseStream` as a gRPC frame, joined once.
+
+    `leading` is the encoded request or response, or b""; `data` the payload, which may be empty.
+    """
+    parts = [b""]
+    if leading:
+        parts += (b"\x0a", varint(len(leading)), leading)
     if data:
-        payload = field(b"\x0a", data)
-        if sequence:
-            payload += b"\x10" + varint(sequence)
-        out += field(b"\x12", payload)
-    return out
+        size = varint(len(data))
+        number = b"\x10" + varint(sequence) if sequence else b""
+        parts += (b"\x12", varint(len(data) + len(size) + len(number) + 1), b"\x0a", size, data, number)
+    parts[0] = _prefix(0, sum(map(len, parts)))
+    return b"".join(parts)
+
+
+_prefix = Struct(">BI").pack
 
 
 # -- reading --
@@ -360,8 +412,16 @@ def _decode_message(request: Request, data: bytes) -> bytes:
                 if n == 1:
                     request.verb = _int(item)
                 elif n == 2:
-                    request.query = _bytes(item)
+                    request.query = _escape_query(_bytes(item))
     return content_type
+
+
+_is_no_query = re.compile(rb"[\x00-\x20\x7f]")
+
+
+def _escape_query(query: bytes) -> bytes:
+    """`query` fit for a request line, whatever another sidecar has sent."""
+    return _is_no_query.sub(lambda match: b"%%%02X" % match[0][0], query)
 
 
 def _decode_any(data: bytes) -> tuple[bytes, bytes]:
@@ -389,7 +449,8 @@ def decode_response(data: bytes) -> Response:
                     content_type = _bytes(item)
         elif number == 2:
             metadata += _decode_entry(_bytes(value))
-    response.content_length = names.first(metadata, b"content-length")
+    length = names.first(metadata, b"content-length")
+    response.content_length = length if length is not None and length.isdigit() else None
     response.headers = _with_content_type(metadata, content_type)
     if len(data) <= _MESSAGE_LONGEST and not response.data:
         if len(_responses) >= _MESSAGE_BOUND:

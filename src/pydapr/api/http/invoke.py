@@ -14,7 +14,8 @@ from pydapr.blocks.invoke import Invoker
 from pydapr.errors import DaprError, InvokeFailed, NoTarget
 from pydapr.lib import urls
 from pydapr.net.body import BodyError, TooLarge
-from pydapr.net.exchange import Exchange, Headers
+from pydapr.net.exchange import Exchange
+from pydapr.wire import headers as names
 
 PREFIX = b"/v1.0/invoke/"
 
@@ -33,7 +34,7 @@ class InvokeApi:
     async def handle(self, exchange: Exchange) -> None:
         """Answers one exchange; raises `DaprError` when the answer is an error of ours."""
         target, method, query = self._find(exchange)
-        verb = exchange.method if exchange.method in _VERBS else b"POST"
+        verb = exchange.method if exchange.method in _VERBS else _verb(exchange.method)
         body = exchange.body
         if self._max_body > 0:
             try:
@@ -52,9 +53,9 @@ class InvokeApi:
         The `dapr-app-id` header wins over Basic authentication, which wins over the URL.
         """
         path, _, query = exchange.target.partition(b"?")
-        fields = dict(exchange.headers)
+        fields = exchange.fields
         if b"dapr-app-id" in fields or b"authorization" in fields:
-            named = fields.get(b"dapr-app-id", b"").decode("utf-8", "replace")
+            named = (names.first(exchange.headers, b"dapr-app-id") or b"").decode("utf-8", "replace")
             if named:
                 exchange.headers = [header for header in exchange.headers if header[0] != b"dapr-app-id"]
             named = named or _user(fields.get(b"authorization", b""))
@@ -67,6 +68,12 @@ class InvokeApi:
                 self._known.clear()
             self._known[path] = known
         return known[0], known[1], query
+
+
+def _verb(method: bytes) -> bytes:
+    """What a method in other letters, or none that Dapr knows, becomes."""
+    upper = method.upper()
+    return upper if upper in _VERBS else b"POST"
 
 
 def _user(authorization: bytes) -> str:

@@ -5,7 +5,7 @@ original. What is switched off is not in the chain.
 """
 
 import hmac
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from pydapr.api.http import errors
 from pydapr.errors import DaprError, Internal
@@ -116,18 +116,5 @@ def require_token(token: str, without: Iterable[bytes], inner: Handler) -> Handl
         else:
             exchange.headers = [header for header in exchange.headers if header[0] != b"dapr-api-token"]
             await inner(exchange)
-
-    return handle
-
-
-def serve_in(tasks: set[object], inner: Handler) -> Callable[[Exchange], Awaitable[None]]:
-    """`inner`, with each exchange under way counted in `tasks`, so that a stop can wait for them."""
-
-    async def handle(exchange: Exchange) -> None:
-        tasks.add(exchange)
-        try:
-            await inner(exchange)
-        finally:
-            tasks.discard(exchange)
 
     return handle
