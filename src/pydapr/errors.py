@@ -131,6 +131,17 @@ class BodyUnreadable(DaprError):
         super().__init__(f"failed to read request body: {reason}")
 
 
+class TooManyAttributes(DaprError):
+    """The metadata hold as many attributes as they may."""
+
+    status = 400
+    grpc = Code.RESOURCE_EXHAUSTED
+    code = "ERR_BAD_REQUEST"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"invalid request: metadata hold no more than {most} attributes")
+
+
 class Internal(DaprError):
     """A fault of pydapr itself; the log tells more."""
 

@@ -8,6 +8,7 @@ found. Nothing here sleeps for its own sake or knows a port beforehand; all wait
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -99,6 +100,7 @@ class Sidecar:
                 stderr=log,
             )
         self.pid = self.process.pid
+        self._wires: list[Wire] = []
 
     # -- what it says --
 
@@ -109,10 +111,8 @@ class Sidecar:
     def messages(self) -> list[str]:
         """The messages of its text log, without time, scope and the rest."""
         found = []
-        for line in self.log.splitlines():
-            _, has_one, rest = line.partition(' msg="')
-            if has_one:
-                found.append(json.loads('"' + rest.split('" scope=')[0] + '"'))
+        for _, text in re.findall(r'^time="[^"]*" level=(\w+) msg=("(?:[^"\\]|\\.)*"|\S+)', self.log, re.MULTILINE):
+            found.append(json.loads(text) if text.startswith('"') else text)
         return found
 
     def await_log(self, text: str, limit: float = LIMIT) -> None:
@@ -121,13 +121,21 @@ class Sidecar:
     # -- HTTP --
 
     def connect(self) -> Wire:
-        return http_wire.connect(self.http, self.socket_path)
+        """A connection, closed at the end of the test if not before."""
+        wire = http_wire.connect(self.http, self.socket_path)
+        self._wires.append(wire)
+        return wire
+
+    def disconnect(self) -> None:
+        for wire in self._wires:
+            wire.close()
+        self._wires.clear()
 
     def call(
         self, verb: str, target: str, *headers: str, body: bytes | None = None, port: int = 0
     ) -> Message:
         """One request on a connection of its own, and the whole answer."""
-        wire = http_wire.connect(port) if port else self.connect()
+        wire = http_wire.connect(port or self.http, "" if port else self.socket_path)
         try:
             wire.send(http_wire.request(verb, target, headers, body))
             return wire.message(without_body=verb == "HEAD")
@@ -160,10 +168,17 @@ class Sidecar:
 
     def resident(self) -> int:
         """Bytes of its memory that are in use."""
+        return self._memory("VmRSS")
+
+    def peak(self) -> int:
+        """The most bytes that were ever in use."""
+        return self._memory("VmHWM")
+
+    def _memory(self, name: str) -> int:
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
+            if line.startswith(f"{name}:"):
                 return int(line.split()[1]) * 1024
-        raise OSError("no VmRSS")
+        raise OSError(f"no {name}")
 
     # -- its end --
 
@@ -178,6 +193,7 @@ class Sidecar:
         return self.exit_code()
 
     def kill(self) -> None:
+        self.disconnect()
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()

@@ -7,7 +7,7 @@ from pydapr.app import paths
 from pydapr.app.channel import Answer, AppChannel, AppUnreachable, Call, Header
 from pydapr.errors import Code, RpcError
 from pydapr.net.body import Body, BodyError
-from pydapr.net.pool import Connector, Pool, Unreachable
+from pydapr.net.pool import Connector, Pool, Unreachable, Untrusted
 from pydapr.observe import logging
 from pydapr.wire import headers as names
 
@@ -22,11 +22,14 @@ class HttpChannel(AppChannel):
     """Sends calls to one HTTP/1.1 server.
 
     `base` is its URL for messages, such as `http://127.0.0.1:6001`; `host` what the Host field says; `prefix`
-    stands before each path; `token`, if there is one, is sent as `dapr-api-token`.
+    stands before each path; `token`, if there is one, is sent as `dapr-api-token`. No more than `at_a_time`
+    calls are under way together, 0 for any number; the others wait their turn.
     """
 
-    def __init__(self, connect: Connector, base: str, host: str, prefix: bytes = b"", token: str = "") -> None:
-        self._pool = Pool(connect, _short)
+    def __init__(
+        self, connect: Connector, base: str, host: str, prefix: bytes = b"", token: str = "", at_a_time: int = 0
+    ) -> None:
+        self._pool = Pool(connect, _short, at_a_time)
         self._base = base
         self._host = (b"host", host.encode())
         self._prefix = prefix
@@ -71,7 +74,7 @@ class HttpChannel(AppChannel):
     def _describe(self, call: Call, target: bytes, error: Exception) -> str:
         """The words of Go's client, which answers of the original carry."""
         reason = str(error)
-        if isinstance(error, Unreachable):
+        if isinstance(error, Unreachable) and not isinstance(error, Untrusted):
             reason = f"dial tcp {self._host[1].decode()}: {reason}"
         return f'{call.verb.decode().title()} "{self._base}{target.decode("latin-1")}": {reason}'
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pydapr import DAPR_VERSION
+from pydapr.errors import TooManyAttributes
 
 MAX_ATTRIBUTES = 1000
 """Attributes kept at most: the metadata API is open to whoever reaches the port."""
@@ -56,9 +57,9 @@ class Metadata:
     extended: dict[str, str] = field(default_factory=dict)
 
     def attach(self, key: str, value: str) -> None:
-        """Keeps an attribute. Raises `ValueError` when there are too many."""
+        """Keeps an attribute. Raises `TooManyAttributes`."""
         if key not in self.extended and len(self.extended) >= MAX_ATTRIBUTES:
-            raise ValueError(f"no more than {MAX_ATTRIBUTES} metadata attributes")
+            raise TooManyAttributes(MAX_ATTRIBUTES)
         self.extended[key] = value
 
     def document(self) -> dict[str, Any]:
@@ -68,7 +69,7 @@ class Metadata:
             out["enabledFeatures"] = self.features
         if self.components:
             out["components"] = self.components
-        out["extended"] = {**self.extended, "daprRuntimeVersion": DAPR_VERSION}
+        out["extended"] = dict(sorted({**self.extended, "daprRuntimeVersion": DAPR_VERSION}.items()))
         if self.http_endpoints:
             out["httpEndpoints"] = [{"name": name} for name in self.http_endpoints]
         out["appConnectionProperties"] = self.connection.document()

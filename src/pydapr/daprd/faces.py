@@ -52,6 +52,7 @@ async def serve_metrics(settings: flags.Settings, stack: contextlib.AsyncExitSta
 
         for host in settings.listen_addresses:
             await _open(profiling.serve, host, settings.profile_port, stack)
+            http_log.info(f"HTTP profiling server listening on: {host}:{settings.profile_port}")
 
 
 async def _open(handler: Handler, host: str, port: int, stack: contextlib.AsyncExitStack) -> None:
@@ -143,9 +144,8 @@ async def _listen(
         try:
             await one.listen(host, port)
         except OSError as error:
-            scope.error(
-                f"Failed to listen for {short} server on TCP address {host}:{port} with error: {bind_error(host, port, error)}"
-            )
+            reason = bind_error(host, port, error)
+            scope.error(f"Failed to listen for {short} server on TCP address {host}:{port} with error: {reason}")
             continue
         opened += 1
         scope.info(f"{short} server listening on TCP address: {host}:{port}")
@@ -157,4 +157,3 @@ async def _listen(
 def bind_error(host: str, port: int, error: OSError) -> str:
     """`error` of a listening socket as Go words it."""
     return f"listen tcp {host}:{port}: bind: {(error.strerror or str(error)).lower()}"
-

@@ -12,6 +12,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from pydapr.api import internal
+from pydapr.app import endpoint as app_endpoint
 from pydapr.app import health as app_health
 from pydapr.app import http as app_http
 from pydapr.app.channel import AppChannel, AppUnreachable, Call
@@ -29,6 +30,7 @@ from pydapr.wire import http2
 
 log = logging.get("dapr.runtime")
 internal_log = logging.get("dapr.runtime.grpc.internal")
+api_log = logging.get("dapr.api")
 channels_log = logging.get("dapr.runtime.channels")
 
 APP_POLL_SECONDS = 0.02
@@ -86,13 +88,13 @@ class Runtime:
         settings = self._settings
         self._refuse_what_is_not_there()
         loaded = load.load(settings)
+        await faces.serve_metrics(settings, stack)
         log.info(f"{settings.mode} mode configured")
         log.info(f"app id: {settings.app_id}")
         self._say_what_comes_later()
-        await faces.serve_metrics(settings, stack)
         listening = self._reserve_internal_port(stack)
         port = listening.getsockname()[1]
-        host = hostaddress.host_address(os.environ)
+        host = _own_address()
         resolver = await self._open_resolver(stack)
         pool = http2_pool.Pool(dial.address, http2.Limits())
         stack.callback(pool.close)
@@ -100,6 +102,10 @@ class Runtime:
         invoker = Invoker(settings.app_id, settings.identity_namespace, resolver, sidecars, _channel_to_url)
         stack.callback(invoker.close)
         load.open_components(loaded)
+        if loaded.resources.http_endpoints:
+            from pydapr.daprd import endpoints
+
+            invoker.endpoints = endpoints.open_all(loaded.resources.http_endpoints, os.environ)
         invoker.app = self._app_channel()
         if invoker.app is None:
             channels_log.warning("App channel is not initialized. Did you configure an app-port?")
@@ -133,6 +139,9 @@ class Runtime:
         for attribute, what, flag in _LATER:
             if getattr(self._settings, attribute):
                 log.warning(f"{flag} has no effect: {what} are not available in this version of pydapr")
+        if self._settings.app_ssl_deprecated:
+            wanted = self._settings.app_protocol
+            log.warning(f"The 'app-ssl' flag is deprecated; use 'app-protocol={wanted}' instead")
 
     def _reserve_internal_port(self, stack: contextlib.AsyncExitStack) -> Any:
         """Binds the internal port before components open connections that could be given it."""
@@ -171,7 +180,7 @@ class Runtime:
         connect = dial.to(host, port, with_tls, verify=False)
         node = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         base = f"{settings.app_protocol}://{node}"
-        return app_http.HttpChannel(connect, base, node, token=settings.app_api_token)
+        return app_http.HttpChannel(connect, base, node, b"", settings.app_api_token, settings.app_max_concurrency)
 
     async def _serve_internal(self, invoker: Invoker, listening: Any, stack: contextlib.AsyncExitStack) -> None:
         settings = self._settings
@@ -211,9 +220,13 @@ class Runtime:
             f"application protocol: {settings.app_protocol}. waiting on port {settings.app_port}.  "
             "This will block until the app is listening on that port."
         )
-        while not await _listens(settings.app_channel_address, settings.app_port):
+        while True:
+            if await _listens(settings.app_channel_address, settings.app_port):
+                break
             await asyncio.sleep(APP_POLL_SECONDS)
         log.info(f"application discovered on port {settings.app_port}")
+        if settings.app_max_concurrency > 0:
+            log.info(f"app max concurrency set to {settings.app_max_concurrency}")
         wanted = settings.app_health
         if wanted is None:
             self._app_is_unhealthy.clear()
@@ -265,10 +278,10 @@ class Runtime:
     def _shut_down(self, force: bool) -> None:
         """The API asks for the end."""
         if force:
-            log.warning("Force shutdown requested, exiting immediately without graceful shutdown")
+            api_log.warning("Force shutdown requested, exiting immediately without graceful shutdown")
             asyncio.get_running_loop().call_later(0.1, os._exit, 1)
             return
-        log.info("Shutdown requested via API")
+        api_log.info("Shutdown requested via API")
         self._stop.set()
 
     async def _end(self, stack: contextlib.AsyncExitStack) -> int:
@@ -277,12 +290,13 @@ class Runtime:
         await self._block_end()
         seconds = self._settings.graceful_shutdown_seconds
         log.info("Dapr is shutting down")
-        try:
-            async with asyncio.timeout(seconds if seconds > 0 else None):
-                await stack.aclose()
-        except TimeoutError:
+        closing = asyncio.create_task(stack.aclose())
+        await asyncio.wait((closing,), timeout=seconds if seconds > 0 else None)
+        if not closing.done():
             log.fatal("Graceful shutdown timeout exceeded, forcing shutdown")
-            return 1
+            # Not one step more: whoever still waits for an answer is to see a broken connection, not an error of ours.
+            os._exit(1)
+        closing.result()
         log.info("Dapr runtime stopped")
         return 0
 
@@ -306,13 +320,18 @@ class Runtime:
                 group.create_task(one.stop(None))
 
 
+def _own_address() -> str:
+    """Where other sidecars reach this one. Without a network those on this machine still do."""
+    try:
+        return hostaddress.host_address(os.environ)
+    except OSError as error:
+        log.warning(f"{error}: only sidecars on this machine can call this one")
+        return "127.0.0.1"
+
+
 def _channel_to_url(url: str) -> AppChannel:
     host, port, with_tls, path = dial.parse_url(url)
-    default = port == (443 if with_tls else 80)
-    node = f"[{host}]" if ":" in host else host
-    return app_http.HttpChannel(
-        dial.to(host, port, with_tls), url.rstrip("/"), node if default else f"{node}:{port}", path.encode()
-    )
+    return app_http.HttpChannel(dial.to(host, port, with_tls), url.rstrip("/"), app_endpoint.node(url), path.encode())
 
 
 async def _listens(host: str, port: int) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from pydapr import DAPR_VERSION, __version__
 from pydapr.daprd import flags
+from pydapr.lib import pflag
 from pydapr.observe import logging
 
 log = logging.get("dapr.runtime")
@@ -24,6 +25,9 @@ def start(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Runs daprd with these arguments; the process' exit code."""
     try:
         settings = flags.parse(argv, environ)
+    except pflag.UsageError as error:
+        sys.stderr.write(error.output)
+        return error.status
     except flags.FlagsError as error:
         return _refuse(error)
     if settings.warnings:
@@ -49,8 +53,14 @@ def _refuse(error: flags.FlagsError) -> int:
     if error.started:
         _configure_logs(error.log_settings)
         _announce(error.log_settings)
+    _let_signals_wait()
     log.fatal(error.message)
     return 1
+
+
+def _let_signals_wait() -> None:
+    """The exit code is certain: a signal that comes while the process leaves is not to change it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNAL_NAMES)
 
 
 def _print_version(settings: flags.Settings) -> int:
@@ -113,6 +123,7 @@ class _Process:
                 break
         if code == 0:
             log.info("Daprd shutdown gracefully")
+        _let_signals_wait()
         return code
 
     def _signalled(self, number: signal.Signals) -> None:

@@ -10,6 +10,9 @@ CONNECT_SECONDS = 5.0
 MAX_CONNECTIONS = 16
 """Connections to one server; more streams than fit on these wait."""
 
+ATTEMPTS = 2 * MAX_CONNECTIONS
+"""Connections that one request sees come and go, or fill up, before it is told that there is none."""
+
 Connector = Callable[[str, Callable[[], asyncio.Protocol]], Awaitable[object]]
 """Connects to an address (host:port) and attaches the protocol that the factory makes. Raises `OSError`."""
 
@@ -39,6 +42,7 @@ class Pool:
 
     async def connection(self, address: str) -> http2_client.ClientConnection:
         """A connection that takes a request. Raises `Unreachable`."""
+        attempts = 0
         while True:
             connection = self.ready(address)
             if connection is not None:
@@ -48,6 +52,9 @@ class Pool:
             if len(self._open.get(address, ())) >= MAX_CONNECTIONS:
                 await self._wait_for_room(address)
                 continue
+            attempts += 1
+            if attempts > ATTEMPTS:
+                raise Unreachable(f"dial tcp {address}: connections are lost as soon as they are made")
             opening = self._opening.get(address)
             if opening is None:
                 opening = self._loop.create_task(self._connect_to(address))
@@ -87,7 +94,7 @@ class Pool:
             raise Unreachable(f"dial tcp {address}: connect: connection refused") from None
         except OSError as error:
             raise Unreachable(f"dial tcp {address}: {(error.strerror or str(error)).lower()}") from None
-        if connection.is_lost:
+        if connection.is_lost or connection.h2.is_draining:
             raise Unreachable(f"dial tcp {address}: EOF")
         self._open.setdefault(address, []).append(connection)
 

@@ -21,6 +21,10 @@ class Unreachable(Exception):
     """No connection could be made; nothing was sent."""
 
 
+class Untrusted(Unreachable):
+    """The server was reached, but TLS could not be agreed with it; the reason begins with `tls:`."""
+
+
 Connector = Callable[[Callable[[], asyncio.Protocol]], Awaitable[object]]
 """Connects and attaches the protocol that the factory makes. Raises `OSError`."""
 
@@ -30,15 +34,17 @@ class Pool:
 
     With `on_short`, a response whose server closes the connection in good order before all of the promised body
     is there counts as complete, and `on_short` is told how many bytes it lacks. Without, its body fails.
+    With `at_a_time` no more requests are under way together, bodies included; the others wait their turn.
     """
 
-    def __init__(self, connect: Connector, on_short: Callable[[int], None] | None = None) -> None:
+    def __init__(self, connect: Connector, on_short: Callable[[int], None] | None = None, at_a_time: int = 0) -> None:
         self._connect = connect
         self._on_short = on_short
         self._idle: list[http1_client.ClientConnection] = []
         self._busy: set[http1_client.ClientConnection] = set()
         self._loop = asyncio.get_running_loop()
         self._is_closed = False
+        self._turns = asyncio.Semaphore(at_a_time) if at_a_time > 0 else None
 
     async def request(self, method: bytes, target: bytes, headers: list[Header], body: Body) -> http1_client.Response:
         """Sends a request and answers with the head of its response.
@@ -48,7 +54,14 @@ class Pool:
         method changes nothing and there is no body, as Go's client does it.
         """
         while True:
-            connection = self._idle.pop() if self._idle else await self._open()
+            if self._turns is not None:
+                await self._turns.acquire()
+            try:
+                connection = self._idle.pop() if self._idle else await self._open()
+            except BaseException:
+                if self._turns is not None:
+                    self._turns.release()
+                raise
             self._busy.add(connection)
             repeatable = connection.is_used and method in _REPEATABLE and body.is_whole and not body.buffered
             try:
@@ -65,13 +78,18 @@ class Pool:
         except TimeoutError:
             raise Unreachable(f"no connection within {CONNECT_SECONDS:g} s") from None
         except OSError as error:
+            if type(error).__module__ == "ssl":
+                raise Untrusted(_tls_reason(error)) from None
             raise Unreachable(_reason(error)) from None
         if not connection.is_reusable:
             raise Disconnected("EOF")  # lost again before it could be used
         return connection
 
     def _freed(self, connection: http1_client.ClientConnection) -> None:
-        self._busy.discard(connection)
+        if connection in self._busy:
+            self._busy.discard(connection)
+            if self._turns is not None:
+                self._turns.release()
         if connection.is_reusable and not self._is_closed and len(self._idle) < MAX_IDLE:
             self._idle.append(connection)
             return
@@ -105,3 +123,11 @@ def _reason(error: OSError) -> str:
     if error.errno is None and "[Errno 111]" in str(error):
         return "connect: connection refused"  # by each address of the host
     return (error.strerror or str(error)).lower()
+
+
+def _tls_reason(error: OSError) -> str:
+    unverified = getattr(error, "verify_message", "")
+    if unverified:
+        return f"tls: failed to verify certificate: x509: {unverified}"
+    reason = getattr(error, "reason", None) or error.strerror or str(error)
+    return f"tls: {str(reason).lower().replace('_', ' ')}"

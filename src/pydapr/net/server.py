@@ -70,8 +70,15 @@ class Server:
         """Listens on a Unix domain socket; a file left behind by a dead server is replaced. Raises `OSError`."""
         if _is_stale(path):
             os.unlink(path)
-        self._listeners.append(await self._loop.create_unix_server(self._accept, path, backlog=1024))
+        listening = socket.socket(socket.AF_UNIX)
+        try:
+            listening.bind(path)  # given a path, asyncio would take it away from a server that lives
+        except BaseException:
+            listening.close()
+            raise
+        listening.setblocking(False)
         self._paths.append(path)
+        self._listeners.append(await self._loop.create_unix_server(self._accept, sock=listening, backlog=1024))
 
     def _accept(self) -> asyncio.BaseProtocol:
         return _Sniffer(self)

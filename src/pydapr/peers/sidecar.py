@@ -176,6 +176,8 @@ async def _answer(request: http2_client.Request, sender: "asyncio.Task[None] | N
         raise RpcError(Code.INTERNAL, f"error receiving message: {error}") from None
     if not response.has_status:
         raise RpcError(Code.UNKNOWN, "response does not contain the required fields in the leading chunk")
+    if not 200 <= response.code <= 999:
+        raise RpcError(Code.UNKNOWN, f"response has the invalid HTTP status {response.code}")
 
     def at_end() -> None:
         _close(request, sender)

@@ -1,6 +1,6 @@
 """Two sidecars, `caller` and `callee`, shared by the tests of a file; the callee's app is each test's own."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -30,9 +30,6 @@ class Pair:
         self.app.faults.clear()
 
 
-Serve = Callable[[Handler], None]
-
-
 @pytest.fixture(scope="module")
 def _running(shared_world: World) -> tuple[Sidecar, Sidecar, App]:
     app = shared_world.app()
@@ -41,11 +38,12 @@ def _running(shared_world: World) -> tuple[Sidecar, Sidecar, App]:
 
 
 @pytest.fixture
-def remote(_running: tuple[Sidecar, Sidecar, App]) -> Pair:
+def remote(_running: tuple[Sidecar, Sidecar, App]) -> Iterator[Pair]:
     """Over two sidecars."""
     pair = Pair(*_running)
     pair.serve(http_wire.echo)
-    return pair
+    yield pair
+    pair.caller.disconnect()
 
 
 @pytest.fixture(params=["remote", "own"])
@@ -55,3 +53,4 @@ def pair(request: pytest.FixtureRequest, _running: tuple[Sidecar, Sidecar, App])
     pair = Pair(caller if request.param == "remote" else callee, callee, app)
     pair.serve(http_wire.echo)
     yield pair
+    pair.caller.disconnect()

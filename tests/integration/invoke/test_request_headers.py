@@ -9,6 +9,7 @@ from tests.integration.invoke.conftest import Pair
 KEPT = [
     "Accept: */*",
     "Authorization: Bearer x",
+    "Baggage: k=v",
     "Content-Type: text/x-foo; charset=utf-8",
     "Cookie: a=b; c=d",
     "Dapr-Api-Token: tok",
@@ -115,9 +116,3 @@ def test_own_app_gets_nothing_added(remote: Pair) -> None:
     seen = remote.app.last
     assert seen.all("x-forwarded-for") == ["1.2.3.4"]
     assert "dapr-caller-app-id" not in seen.names()
-
-
-def test_trace_context_is_kept_to_the_sidecars(pair: Pair) -> None:
-    pair.call("GET", "m", "tracestate: a=b", "baggage: k=v")
-
-    assert (pair.app.last.get("tracestate"), pair.app.last.get("baggage")) == ("a=b", "k=v")

@@ -51,6 +51,7 @@ def test_head_arrives_before_the_body(pair: Pair) -> None:
     assert b"".join(wire.pieces()) == b"rest"
 
 
+@pytest.mark.skipif(bool(harness.OTHER), reason="the original holds the request back until it is whole")
 def test_request_reaches_the_app_while_the_client_still_speaks(pair: Pair) -> None:
     """And the answer comes while the request is not at its end: an echo in both directions."""
 
@@ -74,6 +75,7 @@ def test_request_reaches_the_app_while_the_client_still_speaks(pair: Pair) -> No
     assert wire.piece() == b""
 
 
+@pytest.mark.skipif(bool(harness.OTHER), reason="the original waits for the end of the request")
 def test_app_may_answer_before_it_has_read(pair: Pair) -> None:
     def handle(wire: Wire, request: Message) -> None:
         wire.send(answer("413 Too Large", "Connection: close", body=b"enough"))
@@ -175,4 +177,3 @@ def test_client_that_waits_to_be_asked_for_the_body(pair: Pair, size: int) -> No
 
     assert done.stdout.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK")
     assert done.stdout.endswith(b"x" * size)
-    assert pair.app.last.get("expect") is None

@@ -115,6 +115,14 @@ class Net:
     async def get(self, target: bytes = b"/", on_short: Callable[[int], None] | None = None) -> http1_client.Response:
         return await self.pool(on_short).request(b"GET", target, [(b"host", b"here")], Body.of(b""))
 
+    async def until(self, happens: Callable[[], object]) -> None:
+        """Lets the loop turn until `happens` says so."""
+        for _ in range(1_000_000):
+            if happens():
+                return
+            await asyncio.sleep(0)
+        raise AssertionError("it did not happen")
+
     async def close(self) -> None:
         for made in self.pools:
             made.close()

@@ -150,8 +150,8 @@ async def test_a_large_body_nobody_reads_ends_the_connection_after_the_answer(ne
 
 async def test_a_large_whole_body_does_not_leave_the_connection_paused(net: Net) -> None:
     async def handle(exchange: Exchange) -> None:
-        while not exchange.body.ended and exchange.body.buffered <= HIGH_WATER:
-            await asyncio.sleep(0)
+        body = exchange.body
+        await net.until(lambda: body.ended or body.buffered > HIGH_WATER)
         exchange.respond(200, (), exchange.target)
 
     await net.serve(handle)

@@ -5,6 +5,8 @@ import json
 from pydapr.errors import DaprError
 from pydapr.net.exchange import Exchange
 
+_ESCAPES = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
+
 JSON = ((b"content-type", b"application/json"),)
 
 
@@ -13,5 +15,10 @@ def respond(exchange: Exchange, error: DaprError) -> None:
     if exchange.is_begun:
         exchange.abort()
         return
-    body = json.dumps({"errorCode": error.code, "message": error.message}, ensure_ascii=False, separators=(",", ":"))
-    exchange.respond(error.status, JSON, body.encode("utf-8", "replace"))
+    exchange.respond(error.status, JSON, encode({"errorCode": error.code, "message": error.message}))
+
+
+def encode(value: object) -> bytes:
+    """`value` as JSON in the form of Go's encoder, which writes what means something to HTML as escapes."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text.translate(_ESCAPES).encode("utf-8", "replace")

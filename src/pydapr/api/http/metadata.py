@@ -1,7 +1,6 @@
 """The metadata API over HTTP. Called by the router; asks `blocks.metadata`."""
 
-import json
-
+from pydapr.api.http import errors
 from pydapr.api.http.errors import JSON
 from pydapr.blocks.metadata import Metadata
 from pydapr.errors import BodyUnreadable
@@ -21,8 +20,7 @@ class MetadataApi:
 
     async def get(self, exchange: Exchange) -> None:
         """The whole description as JSON."""
-        text = json.dumps(self._metadata.document(), separators=(",", ":"), ensure_ascii=False)
-        exchange.respond(200, JSON, text.encode() + b"\n")
+        exchange.respond(200, JSON, errors.encode(self._metadata.document()) + b"\n")
 
     async def put(self, exchange: Exchange) -> None:
         """Attaches the attribute that the path names; the body is its value."""

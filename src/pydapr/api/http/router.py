@@ -17,7 +17,7 @@ from pydapr.wire import headers as names
 log = logging.get("dapr.runtime.http")
 
 Route = tuple[bytes, bytes]
-"""A method and a path; a path that ends in `*` stands for all that begin like it."""
+"""A method and a path; a path that ends in `*` stands for all that have one segment more."""
 
 _PLAIN = ((b"content-type", b"text/plain; charset=utf-8"), (b"x-content-type-options", b"nosniff"))
 
@@ -61,9 +61,15 @@ class Router:
             handler = self._exact.get((method, path.rstrip(b"/")))
         if handler is None:
             for verb, prefix, candidate in self._prefixes:
-                if verb == method and path.startswith(prefix) and len(path) > len(prefix):
+                if verb == method and _is_below(path, prefix):
                     return candidate
         return handler
+
+
+def _is_below(path: bytes, prefix: bytes) -> bool:
+    """Whether `path` is `prefix` and one segment."""
+    rest = path[len(prefix) :] if path.startswith(prefix) else b""
+    return bool(rest) and b"/" not in rest
 
 
 def _refuse(exchange: Exchange, error: ValueError) -> None:
@@ -84,7 +90,7 @@ class PublicRouter:
         path = exchange.target.partition(b"?")[0]
         allowed = []
         for (method, pattern), handler in self._routes.items():
-            if path == pattern or (pattern.endswith(b"*") and path.startswith(pattern[:-1])):
+            if path == pattern or (pattern.endswith(b"*") and _is_below(path, pattern[:-1])):
                 if method == exchange.method:
                     await _answer(handler, exchange)
                     return
