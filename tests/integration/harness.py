@@ -131,9 +131,7 @@ class Sidecar:
             wire.close()
         self._wires.clear()
 
-    def call(
-        self, verb: str, target: str, *headers: str, body: bytes | None = None, port: int = 0
-    ) -> Message:
+    def call(self, verb: str, target: str, *headers: str, body: bytes | None = None, port: int = 0) -> Message:
         """One request on a connection of its own, and the whole answer."""
         wire = http_wire.connect(port or self.http, "" if port else self.socket_path)
         try:

@@ -5,6 +5,7 @@ buffers bodies would pass over what these tests are about.
 """
 
 import contextlib
+import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -66,6 +67,15 @@ class Wire:
 
     def send(self, data: bytes) -> None:
         self.sock.sendall(data)
+
+    def send_until_answered(self, data: bytes) -> None:
+        """Sends like a client that listens meanwhile, and stops when the peer has spoken."""
+        left = memoryview(data)
+        while left:
+            spoken, _, _ = select.select([self.sock], [self.sock], [], LIMIT)
+            if spoken:
+                return
+            left = left[self.sock.send(left[:65536]) :]
 
     def chunk(self, data: bytes) -> None:
         self.send(b"%x\r\n%b\r\n" % (len(data), data))
@@ -251,7 +261,11 @@ def connect(port: int, path: str = "") -> Wire:
     """A connection to a port of this machine, or to a Unix domain socket."""
     if path:
         sock = socket.socket(socket.AF_UNIX)
-        sock.connect(path)
+        try:
+            sock.connect(path)
+        except OSError:
+            sock.close()
+            raise
         return Wire(sock)
     return Wire(socket.create_connection(("127.0.0.1", port), timeout=LIMIT))
 

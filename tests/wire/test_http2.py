@@ -296,6 +296,20 @@ def test_no_stream_credit_is_given_for_a_request_that_has_ended(pair: tuple[End,
     assert server.connection._unread == 0
 
 
+def test_a_stream_that_is_reset_gives_back_the_window_its_unread_bytes_held() -> None:
+    smallest = frames.DEFAULT_WINDOW
+    limits = http2.Limits(stream_window=smallest, connection_window=smallest, unread=smallest)
+    server = End(client=False, limits=limits)
+    server.connection.start()
+    server.connection.receive(frames.PREFACE + wire.settings() + wire.headers(1, wire.POST))
+    server.connection.receive(wire.data(1, bytes(smallest)))
+    server.connection.take_output()
+
+    server.connection.receive(frames.rst_stream(1, ErrorCode.CANCEL))
+
+    assert server.connection.take_output() == frames.window_update(0, smallest)
+
+
 def test_connection_credit_shrinks_only_while_too_much_is_unread() -> None:
     limits = http2.Limits(connection_window=131072, unread=196608)
     server = wire.greeted(False, limits)

@@ -102,8 +102,7 @@ class _Reader:
         if not self.in_head:
             return  # a trailer field: hop by hop here, as with the original
         lower = names.LOWER.get(name) or names.lower(name)
-        if value and value[-1] <= 32:
-            value = value.rstrip(b" \t")  # llhttp takes the blanks before a value off, not those behind it
+        value = value.rstrip()  # llhttp takes the blanks before a value off, not those behind it
         self.headers.append((lower, value))
         if lower in names.FRAMING:
             self._framing(lower, value)
@@ -209,19 +208,19 @@ class RequestReader(_Reader):
         parser = self._parser
         self._head_ended()
         pieces = self._target
-        self.target = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        if len(self.target) > self._limit:
+        self.target = target = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if len(target) > self._limit:
             raise Malformed("request target too large", 431)
-        self.method = parser.get_method()
+        self.method = method = parser.get_method()
         self.keep_alive = parser.should_keep_alive()
         self.http10 = False
         if parser.get_http_version() != "1.1":
             self._check_version(parser.get_http_version())
         if self._named:
             self.method, self._named = self._named, b""
-        if self.target[0] != _SLASH:
+        if target[0] != _SLASH:
             self._take_host()
-        if self.upgrade or self.method == b"CONNECT":
+        if self.upgrade or method == b"CONNECT":  # which is an upgrade too for llhttp
             self.upgrade = parser.should_upgrade()
             if self.upgrade and (self.chunked or self.content_length):
                 self._is_held = True

@@ -175,7 +175,10 @@ class Connection(Control):
             if 2 * owed >= window:
                 stream.credit += owed
                 self.out.append(frames.window_update(stream.id, owed))
-        if self._credit < self._half_credit:
+        self._unread_fell()
+
+    def _unread_fell(self) -> None:
+        if self._credit < self._half_credit and not self._is_closed:
             self._give_credit()
 
     def _give_credit(self) -> None:

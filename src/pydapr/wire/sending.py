@@ -183,8 +183,13 @@ class Sender:
         stream.state = _CLOSED
         stream.pending = stream.tail = None
         del self._streams[stream.id]
-        self._unread -= stream.unread
-        stream.unread = 0
+        if stream.unread:
+            self._unread -= stream.unread
+            stream.unread = 0
+            self._unread_fell()
+
+    def _unread_fell(self) -> None:
+        """Bytes that held the connection's window back are gone. The receiving half acts on it."""
 
     def _tell_available(self) -> None:
         """To be called when the books are right again after `_close`, since the receiver may open streams."""

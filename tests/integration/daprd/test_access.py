@@ -1,7 +1,6 @@
 """Who may use the API: tokens, and browsers from elsewhere."""
 
 import pytest
-
 from tests.integration.harness import World
 
 
@@ -31,10 +30,9 @@ def test_token_is_wanted_on_all_but_health(shared_world: World, verb: str, targe
 def test_browsers_from_allowed_origins(world: World, origin: str, allowed: str | None) -> None:
     sidecar = world.sidecar("app", None, "--allowed-origins", "http://a.test")
 
-    preflight = sidecar.call(
-        "OPTIONS", "/v1.0/metadata", f"Origin: {origin}", "Access-Control-Request-Method: PUT"
-    )
+    preflight = sidecar.call("OPTIONS", "/v1.0/metadata", f"Origin: {origin}", "Access-Control-Request-Method: PUT")
     reply = sidecar.call("GET", "/v1.0/metadata", f"Origin: {origin}")
 
     assert (preflight.status, preflight.get("access-control-allow-origin")) == (200, allowed)
     assert (reply.status, reply.get("access-control-allow-origin")) == (200, allowed)
+    assert "Enabled CORS HTTP middleware" in sidecar.messages()

@@ -1,7 +1,6 @@
 """Health of the sidecar, and of its app."""
 
 import pytest
-
 from tests.integration import harness, http_wire
 from tests.integration.harness import World
 from tests.integration.http_wire import OK, Message, Wire

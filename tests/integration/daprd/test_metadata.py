@@ -1,7 +1,6 @@
 """The metadata API."""
 
 import pytest
-
 from tests.integration import harness
 from tests.integration.harness import World
 

@@ -4,7 +4,6 @@ import signal
 import threading
 
 import pytest
-
 from tests.integration import harness, http_wire
 from tests.integration.harness import Sidecar, World
 from tests.integration.http_wire import OK, App, Broken, Message, Wire
@@ -161,7 +160,7 @@ def test_hangup_starts_anew_in_the_same_process(world: World) -> None:
     old = sidecar.connect()
     sidecar.send_signal(signal.SIGHUP)
     harness.eventually(
-        lambda: sidecar.log.count("dapr initialized. Status: Running.") == 2, "the sidecar is ready again"
+        lambda: sidecar.log.count("dapr initialized. Status: Running.") == 2, "the sidecar is ready again", 40
     )
 
     assert "Received signal 'hangup'; restarting" in sidecar.messages()

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-
 from tests.integration import http_wire
 from tests.integration.harness import Sidecar, World
 from tests.integration.http_wire import App, Handler, Message

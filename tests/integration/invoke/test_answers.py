@@ -1,7 +1,6 @@
 """What the app answers is what the client gets: status, header fields, body."""
 
 import pytest
-
 from tests.integration.http_wire import OK, Message, Wire, always, answer
 from tests.integration.invoke.conftest import Pair
 
@@ -22,7 +21,7 @@ def test_status_and_body_are_unchanged(pair: Pair, status: int) -> None:
 
 @pytest.mark.parametrize("status", [204, 304])
 def test_what_has_no_body_has_none(pair: Pair, status: int) -> None:
-    pair.serve(always(f"HTTP/1.1 {status} X\r\nETag: \"q\"\r\n\r\n".encode()))
+    pair.serve(always(f'HTTP/1.1 {status} X\r\nETag: "q"\r\n\r\n'.encode()))
 
     reply = pair.call("GET", "m")
 

@@ -3,7 +3,6 @@
 import os
 
 import pytest
-
 from tests.integration import harness, http_wire
 from tests.integration.harness import Sidecar, World
 from tests.integration.http_wire import Message, Wire

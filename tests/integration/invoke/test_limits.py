@@ -1,7 +1,6 @@
 """Bodies over `--max-body-size`, and tokens that let a call pass."""
 
 import pytest
-
 from tests.integration import harness, http_wire
 from tests.integration.harness import World
 from tests.integration.http_wire import Message
@@ -19,10 +18,10 @@ def url(world: World) -> str:
 
 
 def post(world: World, url: str, size: int, with_chunks: bool) -> Message:
-    sidecar = world.sidecars[0]
-    if with_chunks:
-        return sidecar.call("POST", url, "Transfer-Encoding: chunked", body=chunked(size))
-    return sidecar.call("POST", url, body=b"x" * size)
+    headers = ("Transfer-Encoding: chunked",) if with_chunks else ()
+    wire = world.sidecars[0].connect()
+    wire.send_until_answered(http_wire.request("POST", url, headers, chunked(size) if with_chunks else b"x" * size))
+    return wire.message()
 
 
 @pytest.mark.parametrize("with_chunks", [False, True])
@@ -30,6 +29,7 @@ def test_body_at_the_limit_passes(world: World, url: str, with_chunks: bool) -> 
     assert post(world, url, 1024, with_chunks).body == b"x" * 1024
 
 
+@pytest.mark.skipif(bool(harness.OTHER), reason="the original cuts the body and breaks the call to the app off")
 @pytest.mark.parametrize("with_chunks", [False, True])
 @pytest.mark.parametrize("size", [1025, 5_000_000])
 def test_body_over_the_limit_is_refused(world: World, url: str, with_chunks: bool, size: int) -> None:

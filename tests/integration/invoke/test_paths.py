@@ -1,7 +1,6 @@
 """Which path the app sees. What the original makes of each was found by running these tests against it."""
 
 import pytest
-
 from tests.integration.invoke.conftest import Pair
 
 
@@ -75,7 +74,8 @@ def test_keeps_the_query(pair: Pair, query: str, seen: str) -> None:
 def test_refuses_what_could_be_taken_for_something_else(pair: Pair, method: str, reason: str) -> None:
     reply = pair.call("GET", method)
 
-    text = f"failed to invoke, id: {pair.callee.app_id}, err: rpc error: code = InvalidArgument desc = invalid method: {reason}"
+    error = f"rpc error: code = InvalidArgument desc = invalid method: {reason}"
+    text = f"failed to invoke, id: {pair.callee.app_id}, err: {error}"
     assert reply.status == 500
     assert reply.body.decode() == f'{{"errorCode":"ERR_DIRECT_INVOKE","message":"{text}"}}'
     assert pair.app.seen == []

@@ -3,7 +3,6 @@
 import socket
 
 import pytest
-
 from tests.integration.invoke.conftest import Pair
 
 KEPT = [
@@ -14,7 +13,7 @@ KEPT = [
     "Cookie: a=b; c=d",
     "Dapr-Api-Token: tok",
     "Dapr-X: 1",
-    "If-None-Match: \"x\"",
+    'If-None-Match: "x"',
     "Origin: http://a",
     "Referer: http://b",
     "User-Agent: me/1",

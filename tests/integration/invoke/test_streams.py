@@ -4,7 +4,6 @@ import subprocess
 import threading
 
 import pytest
-
 from tests.integration import harness, http_wire
 from tests.integration.http_wire import Broken, Message, Wire, answer
 from tests.integration.invoke.conftest import Pair
@@ -33,6 +32,7 @@ def test_events_arrive_one_by_one(pair: Pair) -> None:
     assert wire.piece() == b""
 
 
+@pytest.mark.skipif(bool(harness.OTHER), reason="the original holds the head back until there is a body")
 def test_head_arrives_before_the_body(pair: Pair) -> None:
     goes_on = threading.Event()
 
@@ -171,9 +171,9 @@ def test_no_answer_at_all_is_an_error(pair: Pair) -> None:
 def test_client_that_waits_to_be_asked_for_the_body(pair: Pair, size: int) -> None:
     """curl's `Expect: 100-continue`."""
     url = f"http://127.0.0.1:{pair.caller.http}{pair.url('m')}"
-    command = ["curl", "-sS", "-i", "--expect100-timeout", "20", "-H", "Expect: 100-continue", "--data-binary", "@-", url]
+    options = ["-sS", "-i", "--expect100-timeout", "20", "-H", "Expect: 100-continue", "--data-binary", "@-"]
 
-    done = subprocess.run(command, input=b"x" * size, capture_output=True, timeout=15)
+    done = subprocess.run(["curl", *options, url], input=b"x" * size, capture_output=True, timeout=15)
 
     assert done.stdout.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK")
     assert done.stdout.endswith(b"x" * size)

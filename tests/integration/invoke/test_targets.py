@@ -4,7 +4,6 @@ import base64
 import time
 
 import pytest
-
 from tests.integration import harness
 from tests.integration.invoke.conftest import Pair
 

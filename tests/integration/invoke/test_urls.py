@@ -1,10 +1,9 @@
 """Servers named by a URL instead of an app id."""
 
 import pytest
-
 from tests.integration import harness
 from tests.integration.harness import World
-from tests.integration.http_wire import App, answer, always
+from tests.integration.http_wire import App, always, answer
 from tests.integration.invoke.conftest import Pair
 
 

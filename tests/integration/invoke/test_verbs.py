@@ -1,7 +1,6 @@
 """All verbs reach the app, with and without a body."""
 
 import pytest
-
 from tests.integration.invoke.conftest import Pair
 
 

@@ -425,8 +425,9 @@ async def test_chunks_behind_an_upgrade_are_read_as_a_body(net: Net, echo: Handl
     upgrade = b"Connection: Upgrade\r\nUpgrade: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     answer = await net.ask(b"POST /a" + HEAD + upgrade + b"3\r\nabc\r\n0\r\n\r\nGET /b" + LAST)
     assert b"POST /a abc" in answer and answer.endswith(b"GET /b ")
-    connect = b"CONNECT a:1" + HEAD + b"Content-Length: 2\r\n\r\nhi"
-    assert b"CONNECT a:1 hi" in await net.ask(connect + b"GET /b" + LAST)
+    for target in (b"a:1", b"/a"):
+        connect = b"CONNECT " + target + HEAD + b"Content-Length: 2\r\n\r\nhi"
+        assert b"CONNECT " + target + b" hi" in await net.ask(connect + b"GET /b" + LAST)
 
 
 async def test_a_client_that_does_not_read_makes_the_writer_wait(net: Net) -> None:

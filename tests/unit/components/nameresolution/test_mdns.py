@@ -1,148 +1,20 @@
-"""mDNS: the packets, the original's among them as recorded, and sidecars of ours that meet over loopback."""
+"""mDNS: what is announced of a sidecar, and sidecars of ours that meet over loopback."""
 
 import asyncio
 import socket
-import struct
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pydapr.components.nameresolution import Instance, NotFound
-from pydapr.components.nameresolution.mdns import (
-    Announcement,
-    Malformed,
-    Mdns,
-    Sidecar,
-    decode_name,
-    encode_name,
-    is_own,
-    query,
-    record,
-    response,
-    sidecars,
-)
+from pydapr.components.nameresolution.mdns import Mdns
+from pydapr.wire import mdns as packets
 
 if TYPE_CHECKING:
     from tests.unit.components.nameresolution.conftest import Hand, Notes, Start
 
-# daprd v1.18.3 --app-id origapp on host "vm" with process id 21820, as recorded
-ORIGINAL_ANNOUNCES = bytes.fromhex(
-    "00008000000000050000000008766d3a3231383230076f726967617070056c6f63616c000021800100000c8000100000000025f1"
-    "02766d056c6f63616c00c00c0010800100000c800008076f726967617070c015000c000100000c800002c00c095f736572766963"
-    "6573075f646e732d7364045f756470c01d000c000100000c800002c015c03400018001000000780004c0000202"
-)
-ORIGINAL_LEAVES = bytes.fromhex(
-    "00008000000000050000000008766d3a3231383230076f726967617070056c6f63616c00002180010000000000100000000025f1"
-    "02766d056c6f63616c0008766d3a3231383230076f726967617070056c6f63616c0000108001000000000008076f726967617070"
-    "076f726967617070056c6f63616c00000c000100000000001808766d3a3231383230076f726967617070056c6f63616c00095f73"
-    "65727669636573075f646e732d7364045f756470056c6f63616c00000c000100000000000f076f726967617070056c6f63616c00"
-    "02766d056c6f63616c0000018001000000000004c0000202"
-)
 SHOP = Instance("shop", "default", "10.0.0.1:50002")
-
-
-def test_the_originals_announcement_is_read() -> None:
-    assert sidecars(ORIGINAL_ANNOUNCES, "origapp") == [Sidecar("vm:21820.origapp.local", "192.0.2.2:9713", None)]
-
-
-def test_the_originals_goodbye_is_read() -> None:
-    assert sidecars(ORIGINAL_LEAVES, "origapp") == [Sidecar("vm:21820.origapp.local", None, None)]
-
-
-def test_an_app_id_that_ends_another_is_not_taken_for_it() -> None:
-    assert sidecars(ORIGINAL_ANNOUNCES, "app") == []
-    assert sidecars(Announcement(Instance("my.app", "default", "10.0.0.1:1"), "vm", 7).message, "app") == []
-
-
-@pytest.mark.parametrize("address", ["10.0.0.1:50002", "127.0.0.1:1", "[fd00::2]:65535"])
-def test_what_we_announce_we_read(address: str) -> None:
-    announcement = Announcement(Instance("shop", "north", address), "vm", 7)
-
-    (here,) = sidecars(announcement.message, "shop")
-    assert here == Sidecar(here.name, address, "north")
-    assert sidecars(announcement.goodbye, "shop") == [Sidecar(here.name, None, None)]
-
-
-def test_sidecars_of_one_name_and_process_number_differ_by_their_address() -> None:
-    names = {
-        sidecars(Announcement(Instance("shop", "default", address), "vm", 1).message, "shop")[0].name
-        for address in ("10.0.0.1:50002", "10.0.0.2:50002", "10.0.0.1:50003", "[fd00::2]:50002")
-    }
-
-    assert len(names) == 4
-    assert all(name.startswith("vm:1:") for name in names)
-
-
-def test_the_longest_names_fit() -> None:
-    longest = Announcement(Instance("x" * 63, "default", "[fd00::2]:65535"), "h" * 40, 4194304)
-
-    assert sidecars(longest.message, "x" * 63)[0].address == "[fd00::2]:65535"
-
-
-def test_localhost_is_announced_as_an_address() -> None:
-    message = Announcement(Instance("shop", "default", "localhost:5"), "vm", 7).message
-
-    assert [found.address for found in sidecars(message, "shop")] == ["127.0.0.1:5"]
-
-
-@pytest.mark.parametrize("app_id", ["", "a..b", "x" * 64])
-def test_an_app_id_that_is_no_dns_name_is_refused(app_id: str) -> None:
-    with pytest.raises(ValueError, match="does not fit into a DNS name"):
-        Announcement(Instance(app_id, "default", "10.0.0.1:1"), "vm", 7)
-
-
-def test_a_host_name_instead_of_an_address_is_refused() -> None:
-    with pytest.raises(ValueError, match="'elsewhere' is no IP address"):
-        Announcement(Instance("shop", "default", "elsewhere:1"), "vm", 7)
-
-
-def test_the_whole_answer_follows_a_question_for_us_and_nothing_one_for_others() -> None:
-    shop = Announcement(SHOP, "vm", 7)
-    for_one = query("shop.local")[:-2] + struct.pack("!H", 0x8001)
-
-    assert shop.answer(query("shop.local")) == (shop.message, False)
-    assert shop.answer(for_one) == (shop.message, True)
-    assert shop.answer(query("vm:7:0a000001c352.shop.local")) == (shop.message, False)
-    assert shop.answer(query("cart.local")) is None
-    assert shop.answer(query("Shop.local")) is None
-
-
-def test_we_are_in_the_list_of_services() -> None:
-    shop = Announcement(SHOP, "vm", 7)
-
-    answer = shop.answer(query("_services._dns-sd._udp.local"))
-
-    assert answer is not None
-    assert encode_name("shop.local") in answer[0]
-
-
-def test_a_message_cut_short_anywhere_is_malformed() -> None:
-    for end in range(12, len(ORIGINAL_ANNOUNCES)):
-        with pytest.raises(Malformed):
-            sidecars(ORIGINAL_ANNOUNCES[:end], "origapp")
-
-
-@pytest.mark.parametrize("name", [b"\xc0\x0c", b"\x01a\xc0\x0c", b"\xc0\x0e\xc0\x0c", b"\x80a"])
-def test_a_pointer_that_does_not_lead_backwards_is_malformed(name: bytes) -> None:
-    with pytest.raises(Malformed):
-        decode_name(bytes(12) + name + b"\0", 12)
-
-
-def test_texts_without_the_app_id_first_belong_to_something_else() -> None:
-    name = "vm:1.shop.local"
-    message = response(
-        record(name, 33, 1, 9, struct.pack("!3H", 0, 0, 1) + encode_name("vm.local")),
-        record(name, 16, 1, 9, b"\x05other\x04shop"),
-        record("vm.local", 1, 1, 9, socket.inet_aton("10.0.0.1")),
-    )
-
-    assert sidecars(message, "shop") == []
-
-
-def test_own_addresses_are_told_from_others() -> None:
-    assert is_own("127.0.0.1")
-    assert not is_own("192.0.2.77")
 
 
 class Link:
@@ -185,6 +57,11 @@ async def _no_multicast(link: Link) -> str:
         await probe.close()
         link.notes.lines.clear()
     return ""
+
+
+def told(host: str, port: int = 50002) -> bytes:
+    """What a sidecar of another machine says of itself."""
+    return packets.Announcement("shop", "default", socket.inet_aton(host), port, "elsewhere", 7).message
 
 
 async def heard(mdns: Mdns, app_id: str, count: int) -> tuple[str, ...]:
@@ -271,7 +148,7 @@ async def test_an_address_reported_dead_comes_back_when_it_answers(link: Link) -
 async def test_what_is_not_heard_for_a_minute_is_forgotten(link: Link) -> None:
     caller = await link.open()
     caller.known("shop", "default")
-    caller._on_packet(Announcement(SHOP, "elsewhere", 7).message, ("10.0.0.1", 5353))
+    caller._on_packet(told("10.0.0.1"), ("10.0.0.1", 5353))
     assert caller.known("shop", "default") == (SHOP.address,)
 
     link.hand.now += 61
@@ -282,7 +159,7 @@ async def test_what_is_not_heard_for_a_minute_is_forgotten(link: Link) -> None:
 async def test_loopback_addresses_count_only_when_said_on_this_machine(link: Link) -> None:
     caller = await link.open()
     caller.known("shop", "default")
-    message = Announcement(Instance("shop", "default", "127.0.0.1:5"), "elsewhere", 7).message
+    message = told("127.0.0.1", 5)
 
     caller._on_packet(message, ("192.0.2.77", 5353))
     assert caller.known("shop", "default") == ()
@@ -337,3 +214,25 @@ async def test_an_app_id_that_cannot_be_announced_is_a_warning(link: Link) -> No
     await link.open(Instance("x" * 64, "default", "10.0.0.1:1"))
 
     assert "cannot announce" in link.notes.of("warning")[0]
+
+
+async def announced(address: str, notes: "Notes") -> packets.Announcement | None:
+    """Without a network: what would be announced is made all the same."""
+    mdns = Mdns(notes, interfaces=("no-such-interface",))
+    await mdns.open()
+    await mdns.register(Instance("shop", "default", address))
+    await mdns.close()
+    return mdns._announcement
+
+
+async def test_localhost_is_announced_as_an_address(notes: "Notes") -> None:
+    announcement = await announced("localhost:5", notes)
+
+    assert announcement is not None
+    assert [found.address for found in packets.sidecars(announcement.message, "shop")] == ["127.0.0.1:5"]
+
+
+@pytest.mark.parametrize("host", ["elsewhere", "[fe80::1%lo]", "[fe80::g]"])
+async def test_what_is_no_ip_address_is_not_announced(host: str, notes: "Notes") -> None:
+    assert await announced(f"{host}:1", notes) is None
+    assert notes.of("warning") == [f"cannot announce shop by mDNS: {host.strip('[]')!r} is no IP address"]
