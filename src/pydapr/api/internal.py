@@ -4,6 +4,7 @@ Handler of the internal server; goes on to `blocks.invoke`. The checks and their
 (v1.18.3, `pkg/api/grpc/daprinternal.go`).
 """
 
+from pydapr.app import rpc
 from pydapr.app.channel import Answer, Call
 from pydapr.blocks.invoke import Invoker
 from pydapr.errors import Code, RpcError
@@ -11,7 +12,7 @@ from pydapr.net import grpc_server
 from pydapr.net.body import Body, BodyError
 from pydapr.net.http2_server import ServerExchange
 from pydapr.peers.payloads import Payloads
-from pydapr.wire import grpc, invocation
+from pydapr.wire import appcalls, grpc, invocation
 from pydapr.wire import headers as names
 
 SERVICE = b"/dapr.proto.internals.v1.ServiceInvocation/"
@@ -26,10 +27,10 @@ class InternalApi:
         self._invoker = invoker
         self._max_message = max_message
 
-    def methods(self) -> grpc_server.Methods:
-        """The handler for the server."""
+    def methods(self, others: grpc_server.Method | None = None) -> grpc_server.Methods:
+        """The handler for the server; `others` answers methods that are not of this service."""
         return grpc_server.Methods(
-            {SERVICE + b"CallLocal": self.call_local, SERVICE + b"CallLocalStream": self.call_local_stream}
+            {SERVICE + b"CallLocal": self.call_local, SERVICE + b"CallLocalStream": self.call_local_stream}, others
         )
 
     async def call_local_stream(self, exchange: ServerExchange) -> None:
@@ -37,8 +38,16 @@ class InternalApi:
         if self._invoker.app is None:
             raise RpcError(Code.INTERNAL, "app channel is not initialized")
         reader = grpc.MessageReader(self._max_message, _encoding(exchange))
-        call = await _streamed_call(exchange, reader)
+        call = await _streamed_call(exchange, reader, self._invoker.app.takes_rpc)
         answer = await self._invoker.call_app(call)
+        if isinstance(answer, rpc.RpcAnswer):
+            frame = invocation.stream_frame(answer.response.encode(False), answer.response.data[:PIECE], 0)
+            exchange.begin_block(grpc_server.HEAD_BLOCK)
+            await exchange.write(frame)
+            for count, start in enumerate(range(PIECE, len(answer.response.data), PIECE), 1):
+                await exchange.write(invocation.stream_frame(b"", answer.response.data[start : start + PIECE], count))
+            exchange.finish(grpc.OK_TRAILERS)
+            return
         if not 200 <= answer.status < 300 and _wants_events(call):
             # The original has no answer for this, and its callers know this text instead of the app's status.
             answer.close()
@@ -63,7 +72,11 @@ class InternalApi:
             raise RpcError(Code.INTERNAL, f"grpc: error unmarshalling request: {error}") from None
         if not request.has_message:
             raise RpcError(Code.INVALID_ARGUMENT, "parsing InternalInvokeRequest error: field Message is nil")
-        answer = await self._invoker.call_app(_call(request, Body.of(request.data)))
+        takes_rpc = self._invoker.app is not None and self._invoker.app.takes_rpc
+        answer = await self._invoker.call_app(_call(request, Body.of(request.data), messages[0], takes_rpc))
+        if isinstance(answer, rpc.RpcAnswer):
+            grpc_server.reply(exchange, answer.response.encode(True))
+            return
         try:
             data = await answer.body.read_all()
         except BodyError as error:
@@ -73,7 +86,7 @@ class InternalApi:
         grpc_server.reply(exchange, invocation.encode_response(answer.status, answer.headers, data))
 
 
-async def _streamed_call(exchange: ServerExchange, reader: grpc.MessageReader) -> Call:
+async def _streamed_call(exchange: ServerExchange, reader: grpc.MessageReader, takes_rpc: bool) -> Call:
     """The call in the leading message; its body is what follows."""
     messages: list[bytes] = []
     while not messages:
@@ -97,7 +110,7 @@ async def _streamed_call(exchange: ServerExchange, reader: grpc.MessageReader) -
         body = Body.of(payload or b"")
     else:
         body = Payloads(exchange.body, reader, (payload, sequence), messages[1:], _nothing, request.content_length)
-    return _call(request, body)
+    return _call(request, body, leading, takes_rpc)
 
 
 def _wants_events(call: Call) -> bool:
@@ -109,10 +122,13 @@ def _nothing() -> None:
     """The end of a request needs no further check: HTTP/2 has made sure that it is one."""
 
 
-def _call(request: invocation.Request, body: Body) -> Call:
+def _call(request: invocation.Request, body: Body, encoded: bytes, takes_rpc: bool) -> Call:
+    """The call in `request`, which is `encoded`."""
     if request.version != 1:
         text = f"rpc error: code = Unimplemented desc = Unsupported spec version: {request.version}"
         raise RpcError(Code.INTERNAL, f"error invoking app channel: {text}")
+    if takes_rpc:
+        return _rpc_call(request, body, encoded)
     if request.verb < 0:
         text = "rpc error: code = InvalidArgument desc = missing HTTP extension field"
         raise RpcError(Code.INTERNAL, f"error invoking app channel: {text}")
@@ -120,6 +136,23 @@ def _call(request: invocation.Request, body: Body) -> Call:
     return Call(
         verb, request.method.decode("utf-8", "surrogateescape"), request.query, request.headers, body, is_clean=True
     )
+
+
+def _rpc_call(request: invocation.Request, body: Body, encoded: bytes) -> Call:
+    """The call for an app that speaks gRPC, which gets binary metadata too."""
+    verb = invocation.VERBS[request.verb] if 0 <= request.verb < len(invocation.VERBS) else b""
+    raw = appcalls.metadata_of(encoded)
+    metadata = [(name.lower(), value) for name, value in raw]
+    if not any(name == b"content-type" and value.startswith(b"application/grpc") for name, value in raw):
+        metadata = rpc.for_app(metadata, from_http=True)
+    message = appcalls.Request(
+        request.method,
+        b"",
+        request.type_url,
+        names.first(request.headers, b"content-type") or b"",
+        None if request.verb < 0 else (verb, request.query),
+    )
+    return rpc.RpcCall(metadata, message, body)
 
 
 async def _stream(exchange: ServerExchange, head: bytes, answer: Answer) -> None:

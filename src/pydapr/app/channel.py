@@ -7,7 +7,8 @@ fields in lower case, bodies as they came.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
-from pydapr.net.body import Body
+from pydapr.errors import RpcError
+from pydapr.net.body import Body, BodyError
 
 Header = tuple[bytes, bytes]
 
@@ -20,6 +21,9 @@ class Call:
     """
 
     __slots__ = ("body", "headers", "is_clean", "method", "query", "verb")
+
+    is_rpc = False
+    """Whether gRPC is part of it: then it is an `app.rpc.RpcCall`."""
 
     def __init__(
         self,
@@ -74,9 +78,26 @@ class AppUnreachable(Exception):
 class AppChannel(ABC):
     """Carries calls to an app."""
 
+    takes_rpc = False
+    """Whether the app speaks gRPC, so that answers are `app.rpc.RpcAnswer` and calls should be `RpcCall`."""
+
     @abstractmethod
     async def invoke(self, call: Call) -> Answer:
         """Calls the app. Raises `AppUnreachable`, and `RpcError` when the call is not one that can be sent."""
+
+    async def probe(self, path: str) -> str:
+        """Asks whether the app is healthy: the reason why not, or empty text."""
+        try:
+            answer = await self.invoke(Call(b"GET", path, b"", (), Body.of(b"")))
+            try:
+                await answer.body.read_all()
+            finally:
+                answer.close()
+        except (AppUnreachable, BodyError, RpcError) as error:
+            return f"Network error: {error}"
+        if 200 <= answer.status < 300:
+            return ""
+        return f"Health check failed with status code: {answer.status}"
 
     @abstractmethod
     def close(self) -> None:

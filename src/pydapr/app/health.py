@@ -7,9 +7,8 @@ healthy. The app counts as unhealthy until its first good probe (v1.18.3, `pkg/a
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from pydapr.app.channel import Answer, AppChannel, AppUnreachable, Call
+from pydapr.app.channel import Answer, AppChannel, Call
 from pydapr.errors import Code, RpcError
-from pydapr.net.body import Body, BodyError
 from pydapr.observe import logging
 
 log = logging.get("dapr.apphealth")
@@ -56,16 +55,9 @@ class AppHealth:
         """The reason why the app is not healthy; empty when it is."""
         try:
             async with asyncio.timeout(self._timeout):
-                answer = await self._channel.invoke(Call(b"GET", self._path, b"", (), Body.of(b"")))
-                try:
-                    await answer.body.read_all()
-                finally:
-                    answer.close()
-        except (AppUnreachable, BodyError, RpcError, TimeoutError) as error:
-            return f"Network error: {str(error) or 'context deadline exceeded'}"
-        if 200 <= answer.status < 300:
-            return ""
-        return f"Health check failed with status code: {answer.status}"
+                return await self._channel.probe(self._path)
+        except TimeoutError:
+            return "Network error: context deadline exceeded"
 
     async def _record(self, reason: str) -> None:
         if not reason:
@@ -86,6 +78,7 @@ class Guarded(AppChannel):
     def __init__(self, inner: AppChannel, health: AppHealth) -> None:
         self._inner = inner
         self._health = health
+        self.takes_rpc = inner.takes_rpc
 
     async def invoke(self, call: Call) -> Answer:
         if not self._health.is_healthy:

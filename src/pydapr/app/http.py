@@ -3,6 +3,8 @@
 Called by `blocks.invoke`; goes on to `net.pool`.
 """
 
+from typing import Protocol
+
 from pydapr.app import paths
 from pydapr.app.channel import Answer, AppChannel, AppUnreachable, Call, Header
 from pydapr.errors import Code, RpcError
@@ -18,6 +20,26 @@ _EMPTY = (b"content-length", b"0")
 _CHUNKED = (b"transfer-encoding", b"chunked")
 
 
+class Response(Protocol):
+    """The head of a response and the body behind it."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def headers(self) -> list[Header]: ...
+    @property
+    def body(self) -> Body: ...
+    def close(self) -> None: ...
+
+
+class Requests(Protocol):
+    """Connections to one server: `net.pool`, or streams in its shape."""
+
+    async def request(self, method: bytes, target: bytes, headers: list[Header], body: Body) -> Response: ...
+    def close(self) -> None: ...
+    def retire(self) -> None: ...
+
+
 class HttpChannel(AppChannel):
     """Sends calls to one HTTP/1.1 server.
 
@@ -29,7 +51,7 @@ class HttpChannel(AppChannel):
     def __init__(
         self, connect: Connector, base: str, host: str, prefix: bytes = b"", token: str = "", at_a_time: int = 0
     ) -> None:
-        self._pool = Pool(connect, _short, at_a_time)
+        self._pool: Requests = Pool(connect, _short, at_a_time)
         self._base = base
         self._host = (b"host", host.encode())
         self._prefix = prefix

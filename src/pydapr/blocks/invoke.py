@@ -7,18 +7,20 @@ a server named by a URL.
 
 import asyncio
 import functools
-from collections.abc import Callable
-from typing import Protocol
+import random
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Protocol
 
 from pydapr.app import paths
 from pydapr.app.channel import Answer, AppChannel, AppUnreachable, Call
 from pydapr.components.nameresolution import NotFound, Resolver
 from pydapr.errors import Code, InvokeDenied, InvokeFailed, RpcError
 from pydapr.net.body import Body, BodyError
+from pydapr.policy import built_in
+from pydapr.policy.tries import Tries
 
-RETRIES = 3
-RETRY_SECONDS = 1.0
-"""The original's built-in policy DaprBuiltInServiceRetries."""
+if TYPE_CHECKING:
+    from pydapr.policy.resiliency import Resiliency
 
 REPLAYABLE_BYTES = 4 * 1024 * 1024
 """Bodies of known length up to this size are held, so that a lost connection can be made good."""
@@ -73,6 +75,10 @@ class Invoker:
         self._urls: dict[str, AppChannel] = {}
         self.app: AppChannel | None = None
         """The app beside this sidecar, None when it has none."""
+        self.policies: Resiliency | None = None
+        """What Resiliency resources say, None without any."""
+        self.endpoints: Mapping[str, AppChannel] = {}
+        """Servers outside of Dapr that have a name (HTTPEndpoint); their names win over app ids."""
 
     async def invoke(self, target: str, call: Call) -> Answer:
         """Calls `target`: an app id, `app.namespace`, or a URL. Raises `InvokeFailed`."""
@@ -81,6 +87,8 @@ class Invoker:
             if target.startswith(("http://", "https://")):
                 return await self._invoke_url(target, call)
             app_id, namespace = _split(target, self._namespace)
+            if app_id in self.endpoints:
+                return await self.endpoints[app_id].invoke(call)
             if app_id == self._app_id and namespace == self._namespace:
                 return await self._invoke_own(call)
             return await self._invoke_remote(app_id, namespace, call)
@@ -129,30 +137,46 @@ class Invoker:
         if not body.is_whole and body.length is not None and body.length <= REPLAYABLE_BYTES:
             body = call.body = Body.of(await body.read_all())
         can_replay = body.is_whole
-        retries = 0
+        tries: Tries | None = None
         missed: frozenset[str] = _NONE
         while True:
             address = await self._address(app_id, namespace, missed)
             try:
-                return await self._sidecars.invoke(address, app_id, namespace, call)
+                answer = await self._sidecars.invoke(address, app_id, namespace, call)
             except RpcError as error:
                 if error.code not in _LOST:
                     raise
+                has_own_policy = self.policies is not None and self.policies.names_app(app_id)
                 if self._sidecars.is_unreached(error):
                     self._resolver.report_dead(app_id, namespace, address)
-                elif not can_replay:
+                elif has_own_policy or not can_replay:
                     raise
                 missed |= {address}
                 if not missed.issuperset(self._resolver.known(app_id, namespace)):
                     continue
-                if not can_replay or retries == RETRIES:
+                if has_own_policy:
+                    raise
+                tries = tries or self._built_in_tries()
+                pause = self._pause(tries, error) if can_replay else None
+                if pause is None:
                     raise InvokeFailed(
                         f"failed to invoke, id: {app_id}, err: failed to invoke target {app_id} "
-                        f"after {retries} retries. Error: {error}"
+                        f"after {tries.retries} retries. Error: {error}"
                     ) from None
-            retries += 1
+            else:
+                if tries is not None:
+                    tries.succeeded()
+                return answer
             missed = _NONE
-            await asyncio.sleep(RETRY_SECONDS)
+            await asyncio.sleep(pause)
+
+    def _built_in_tries(self) -> Tries:
+        """The built-in policy, or what a resource has put in its place."""
+        retries = built_in.RETRIES if self.policies is None else self.policies.retries
+        return Tries(built_in.SERVICE, retries[built_in.SERVICE], asyncio.get_running_loop().time())
+
+    def _pause(self, tries: Tries, error: RpcError) -> float | None:
+        return tries.after_failure(asyncio.get_running_loop().time(), random.random(), error)
 
     async def _address(self, app_id: str, namespace: str, missed: frozenset[str]) -> str:
         """The next instance in turn; of those in `missed` only if there is no other."""
@@ -170,6 +194,6 @@ class Invoker:
 
     def close(self) -> None:
         """Breaks off calls to the app and to URLs."""
-        for channel in [*self._urls.values(), *([self.app] if self.app else [])]:
+        for channel in [*self._urls.values(), *self.endpoints.values(), *([self.app] if self.app else [])]:
             channel.close()
         self._urls.clear()

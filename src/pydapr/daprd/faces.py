@@ -4,18 +4,27 @@ Called by `daprd.runtime`, which also stops what is made here.
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from pydapr.api import access as api_access
+from pydapr.api.grpc import invoke as grpc_invoke
+from pydapr.api.grpc import metadata as grpc_metadata
+from pydapr.api.grpc import proxy as grpc_proxy
+from pydapr.api.grpc import router as grpc_router
+from pydapr.api.grpc import shutdown as grpc_shutdown
+from pydapr.api.grpc import unary
 from pydapr.api.http import cors, health, invoke, metadata, router, shutdown
 from pydapr.blocks.health import Health
 from pydapr.blocks.invoke import Invoker
 from pydapr.blocks.metadata import Metadata
+from pydapr.blocks.proxy import Proxy
 from pydapr.daprd import flags
 from pydapr.lib import durations
-from pydapr.net import grpc_server, server
-from pydapr.net.exchange import Handler
+from pydapr.net import server
+from pydapr.net.exchange import Exchange, Handler
 from pydapr.observe import logging, metrics
+from pydapr.resources import configuration
 
 log = logging.get("dapr.runtime")
 http_log = logging.get("dapr.runtime.http")
@@ -29,12 +38,15 @@ HEAD_SLOP = 4096
 
 @dataclass(slots=True)
 class Parts:
-    """What the faces call."""
+    """What the faces call, and the Configuration that they are built by."""
 
     settings: flags.Settings
+    configuration: configuration.Configuration
+    pipeline: Callable[[Handler], Handler] | None
     invoker: Invoker
     health: Health
     metadata: Metadata
+    proxy: Proxy
 
 
 class CannotListen(Exception):
@@ -67,11 +79,14 @@ async def _open(handler: Handler, host: str, port: int, stack: contextlib.AsyncE
 async def serve(parts: Parts, stop: Callable[[bool], None]) -> list[server.Server]:
     """Opens the API ports; `stop` is what the shutdown API calls."""
     settings = parts.settings
-    routes = _routes(parts, stop)
+    is_open = api_access.http(_rules(parts.configuration.api_allowed), _rules(parts.configuration.api_denied))
+    routes = {route: handler for route, handler in _routes(parts, stop).items() if is_open(route[1].decode())}
+    invocations = invoke.InvokeApi(parts.invoker, settings.max_body_size).handle
+    inner = router.Router(routes, invocations if is_open("/v1.0/invoke/*") else router.not_found)
     options = server.Options(with_http2=not settings.disable_h2c, max_head=settings.read_buffer_size + HEAD_SLOP)
-    grpc_api = server.Server(grpc_server.Methods({}))
+    grpc_api = server.Server(_grpc_methods(parts, stop), server.Options(with_http1=False))
     await _listen(grpc_api, settings, settings.grpc_port, "grpc", grpc_log, "API gRPC server", "gRPC")
-    http_api = server.Server(_chain(parts, routes), options)
+    http_api = server.Server(_chain(parts, inner), options)
     await _listen(http_api, settings, settings.http_port, "http", http_log, "HTTP server", "HTTP")
     servers = [http_api, grpc_api]
     if settings.public_port:
@@ -101,24 +116,67 @@ def _routes(parts: Parts, stop: Callable[[bool], None]) -> dict[router.Route, Ha
     }
 
 
+def _grpc_methods(parts: Parts, stop: Callable[[bool], None]) -> Handler:
+    """What a call to the gRPC API passes."""
+    settings, rules = parts.settings, parts.configuration
+    largest = settings.max_body_size if settings.max_body_size > 0 else grpc_proxy.LARGEST
+    description = grpc_metadata.MetadataApi(parts.metadata)
+    answers = {
+        "InvokeService": grpc_invoke.InvokeApi(parts.invoker).invoke_service,
+        "GetMetadata": description.get,
+        "SetMetadata": description.set,
+        "Shutdown": grpc_shutdown.ShutdownApi(stop).shut_down,
+    }
+    if rules.api_allowed or rules.api_denied:
+        grpc_log.info("Enabled API access list on gRPC server")
+    if settings.api_token:
+        grpc_log.info("Enabled token authentication on gRPC server")
+    return grpc_router.build(
+        {name: unary.Unary(answer, largest) for name, answer in answers.items()},
+        grpc_proxy.ProxyApi(parts.proxy, largest).handle,
+        api_access.grpc(_rules(rules.api_allowed), _rules(rules.api_denied)),
+        settings.api_token,
+    )
+
+
+def _rules(rules: Iterable[configuration.ApiRule]) -> list[tuple[str, str, str]]:
+    return [(rule.name, rule.version, rule.protocol) for rule in rules]
+
+
 def _public(routes: dict[router.Route, Handler]) -> dict[router.Route, Handler]:
     return {route: handler for route, handler in routes.items() if route[1] != b"/v1.0/shutdown"}
 
 
-def _chain(parts: Parts, routes: dict[router.Route, Handler]) -> Handler:
+def _chain(parts: Parts, inner: router.Router) -> Handler:
     """What a request to the HTTP API passes, outermost last; what is off is not in it."""
     settings = parts.settings
-    invocations = invoke.InvokeApi(parts.invoker, settings.max_body_size)
-    chain: Handler = router.Router(routes, invocations.handle)
+    chain: Handler = inner
+    calls = parts.configuration.api_logging
+    if calls.enabled if settings.enable_api_logging is None else settings.enable_api_logging:
+        from pydapr.api.http import calllog
+
+        chain = calllog.CallLog(chain, inner.route, calls.obfuscate_urls, calls.omit_health_checks)
+    if parts.pipeline is not None:
+        chain = _fresh(parts.pipeline(chain))
     if settings.api_token:
         free = (b"/v1.0/healthz", b"/v1.0/healthz/outbound")
         chain = router.require_token(settings.api_token, free, chain)
     if settings.allowed_origins:
-        http_log.info("Enabled cors HTTP middleware")
+        http_log.info("Enabled CORS HTTP middleware")
         chain = cors.Cors(settings.allowed_origins, chain)
     if settings.max_body_size > 0:
         http_log.info(f"Enabled max body size HTTP middleware with size {settings.max_body_size} bytes")
     return chain
+
+
+def _fresh(pipeline: Handler) -> Handler:
+    """Gives middleware an exchange of its own, so that what it changes is seen behind it only."""
+    from pydapr.net.wrapped import Wrapped
+
+    async def handle(exchange: Exchange) -> None:
+        await pipeline(Wrapped(exchange))
+
+    return handle
 
 
 async def _listen(

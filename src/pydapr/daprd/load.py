@@ -4,7 +4,9 @@ The order and the words of the log are the original's: the kinds one after the o
 that were found in its documents.
 """
 
+import contextlib
 import os
+from typing import TYPE_CHECKING
 
 from pydapr import resources
 from pydapr.blocks.metadata import AppConnection, Metadata
@@ -13,6 +15,12 @@ from pydapr.lib import durations
 from pydapr.lib.record import Record
 from pydapr.observe import logging
 from pydapr.resources import component, configuration
+
+if TYPE_CHECKING:
+    from pydapr.daprd import components
+    from pydapr.policy.resiliency import Resiliency
+
+    Pipelines = tuple[components.Pipeline | None, components.Pipeline | None]
 
 log = logging.get("dapr.runtime")
 processor_log = logging.get("dapr.runtime.processor")
@@ -43,10 +51,14 @@ class Loaded(Record):
 
 def load(settings: flags.Settings) -> Loaded:
     """Reads what the flags name. Raises `Failed`."""
+    if not settings.configs:
+        log.info("loading default configuration")
     try:
         config = configuration.load_files(settings.configs, os.environ)
     except configuration.ConfigurationError as error:
         raise Failed(f"error loading configuration: {error}") from None
+    if config.features:
+        log.info(f"Enabled features: {' '.join(sorted(config.features))}")
     try:
         found = resources.load_folder(settings.resources_paths, settings.app_id, settings.namespace)
     except resources.ResourceError as error:
@@ -55,15 +67,24 @@ def load(settings: flags.Settings) -> Loaded:
     return Loaded(config, found)
 
 
+def policies(loaded: Loaded) -> "Resiliency | None":
+    """What Resiliency resources say, None when there is none; faults in them are told and no reason not to start."""
+    found = loaded.resources
+    _tell(found, resources.RESILIENCY)
+    if not found.resiliencies:
+        return None
+    from pydapr.policy import reading
+
+    made = reading.load(found.resiliencies)
+    made.base_urls = {endpoint.name: endpoint.base_url for endpoint in found.http_endpoints}
+    return made
+
+
 def _refuse_what_guards(config: configuration.Configuration) -> None:
     """Rules that keep somebody out must not be passed over in silence. Raises `Failed`."""
     access = config.access_control
     guards = {
         "accessControl": access is not None and (access.policies or access.default_action != configuration.ALLOW),
-        "api.allowed": config.api_allowed,
-        "api.denied": config.api_denied,
-        "httpPipeline": config.http_pipeline,
-        "appHttpPipeline": config.app_http_pipeline,
     }
     unmet = [name for name, is_given in guards.items() if is_given]
     if unmet:
@@ -75,38 +96,61 @@ def _refuse_what_guards(config: configuration.Configuration) -> None:
 
 def _tell_what_comes_later(config: configuration.Configuration) -> None:
     tracing = config.tracing
-    wanted = config.name_resolution
     if tracing.zipkin_endpoint or tracing.otel.endpoint_address or tracing.stdout:
         log.warning("tracing has no effect in this version of pydapr")
-    if wanted is not None and wanted.component not in ("", "mdns"):
-        log.error(f"name resolution {wanted.component} is not available; the registry and mdns are used")
 
 
-def open_components(loaded: Loaded) -> None:
-    """Opens the components. Raises `Failed` for one that cannot be had, unless it says to ignore errors."""
+async def open_components(
+    settings: flags.Settings, loaded: Loaded, stack: contextlib.AsyncExitStack
+) -> "components.Opened | None":
+    """Opens the components, None when there are none. Raises `Failed` for one that cannot be had, unless it says to
+    ignore errors."""
     found = loaded.resources
     _tell_what_comes_later(loaded.configuration)
     log.info("Loading components…")
     _tell(found, resources.COMPONENT)
-    for wanted in found.components:
-        _open(wanted, loaded.configuration)
+    opened = None
+    if found.components or loaded.configuration.http_pipeline or loaded.configuration.app_http_pipeline:
+        from pydapr.daprd import components
+
+        opened = components.Opened()
+        around = components.Surroundings(settings.app_id, settings.namespace, os.environ)
+        for wanted in found.components:
+            await _open(wanted, loaded.configuration, around, opened, stack)
     log.info("Waiting for all outstanding components to be processed…")
     log.info("All outstanding components processed")
     log.info("Loading endpoints…")
     _tell(found, resources.HTTP_ENDPOINT)
-    _say_later("HTTPEndpoint", [endpoint.name for endpoint in found.http_endpoints])
+    for endpoint in found.http_endpoints:
+        log.info(f"Found http endpoint: {endpoint.name}")
     log.info("Waiting for all outstanding http endpoints to be processed…")
     log.info("All outstanding http endpoints processed")
     log.info("Loading Declarative Subscriptions…")
-    for kind in (resources.SUBSCRIPTION, resources.RESILIENCY, resources.MCP_SERVER):
+    for kind in (resources.SUBSCRIPTION, resources.MCP_SERVER):
         _tell(found, kind)
     _tell(found, resources.WORKFLOW_ACCESS_POLICY)
     _say_later("Subscription", [subscription.name for subscription in found.subscriptions])
-    _say_later("Resiliency", [policies.name for policies in found.resiliencies])
     _say_later("MCPServer", [server.name for server in found.mcp_servers])
     if found.workflow_access_policies:
         names = ", ".join(policy.name for policy in found.workflow_access_policies)
         raise Failed(f"WorkflowAccessPolicy {names} cannot be enforced in this version of pydapr; remove it")
+    return opened
+
+
+def pipelines(loaded: Loaded, opened: "components.Opened | None") -> "Pipelines":
+    """What requests to the API pass, and what calls to the app. Raises `Failed`."""
+    if opened is None:
+        return None, None
+    from pydapr.daprd import components
+
+    config = loaded.configuration
+    try:
+        return (
+            components.pipeline("server", config.http_pipeline, opened),
+            components.pipeline("app", config.app_http_pipeline, opened),
+        )
+    except components.CannotOpen as error:
+        raise Failed(str(error)) from None
 
 
 def _tell(found: resources.Resources, kind: str) -> None:
@@ -120,15 +164,32 @@ def _say_later(kind: str, names: list[str]) -> None:
         log.warning(f"{kind} {', '.join(names)} has no effect in this version of pydapr")
 
 
-def _open(wanted: component.Component, config: configuration.Configuration) -> None:
+async def _open(
+    wanted: component.Component,
+    config: configuration.Configuration,
+    around: "components.Surroundings",
+    opened: "components.Opened",
+    stack: contextlib.AsyncExitStack,
+) -> None:
+    from pydapr.daprd import components
+
     version = wanted.version or "v1"
     if wanted.type in config.components_deny or f"{wanted.type}/{version}" in config.components_deny:
         processor_log.warning(f"component {wanted.name} of type {wanted.type} is denied by the Configuration")
+        opened.broken.add(wanted.name)
         return
     if not wanted.category:
         raise Failed(f"process component {wanted.name} error: incorrect type {wanted.type}")
-    what = _KINDS.get(wanted.category, wanted.category)
-    reason = f"couldn't find {what} {wanted.type}/{version}"
+    reason = f"couldn't find {_KINDS.get(wanted.category, wanted.category)} {wanted.type}/{version}"
+    if wanted.category == "middleware":
+        try:
+            await components.open_middleware(wanted, around, opened, stack)
+        except components.CannotOpen as error:
+            reason = f"process component {wanted.name} error: {error}"
+        else:
+            _count(wanted, opened)
+            return
+    opened.broken.add(wanted.name)
     failure = f"initialization error occurred for {wanted.log_name}: {reason}"
     processor_log.error(f"Failed to init component {wanted.log_name}: [CREATE_COMPONENT_FAILURE]: {failure}")
     text = (
@@ -142,7 +203,12 @@ def _open(wanted: component.Component, config: configuration.Configuration) -> N
     raise Failed(text)
 
 
-def describe(settings: flags.Settings, loaded: Loaded) -> Metadata:
+def _count(wanted: component.Component, opened: "components.Opened") -> None:
+    log.info(f"Component loaded: {wanted.log_name}")
+    opened.listed.append({"name": wanted.name, "type": wanted.type, "version": wanted.version})
+
+
+def describe(settings: flags.Settings, loaded: Loaded, opened: "components.Opened | None" = None) -> Metadata:
     """The sidecar's metadata."""
     connection = AppConnection(
         settings.app_port, settings.app_protocol, settings.app_channel_address, settings.app_max_concurrency
@@ -152,4 +218,10 @@ def describe(settings: flags.Settings, loaded: Loaded) -> Metadata:
         connection.health_interval = durations.text(settings.app_health.interval)
         connection.health_timeout = durations.text(settings.app_health.timeout)
         connection.health_threshold = settings.app_health.threshold
-    return Metadata(settings.app_id, sorted(loaded.configuration.features), connection)
+    return Metadata(
+        settings.app_id,
+        sorted(loaded.configuration.features),
+        connection,
+        opened.listed if opened is not None else [],
+        http_endpoints=[endpoint.name for endpoint in loaded.resources.http_endpoints],
+    )

@@ -8,25 +8,30 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
 from pydapr.api import internal
+from pydapr.api.grpc import proxy as grpc_proxy
 from pydapr.app import endpoint as app_endpoint
+from pydapr.app import grpc as app_grpc
 from pydapr.app import health as app_health
 from pydapr.app import http as app_http
 from pydapr.app.channel import AppChannel, AppUnreachable, Call
 from pydapr.blocks.health import Health
 from pydapr.blocks.invoke import Invoker
+from pydapr.blocks.proxy import Proxy
 from pydapr.components import nameresolution
-from pydapr.components.nameresolution import standard
-from pydapr.daprd import faces, flags, home, load
+from pydapr.daprd import faces, flags, load, names
 from pydapr.errors import RpcError
 from pydapr.net import dial, hostaddress, http2_pool, server
 from pydapr.net.body import Body, BodyError
 from pydapr.observe import logging
 from pydapr.peers import sidecar
 from pydapr.wire import http2
+
+if TYPE_CHECKING:
+    from pydapr.app.pipeline import Pipeline
 
 log = logging.get("dapr.runtime")
 internal_log = logging.get("dapr.runtime.grpc.internal")
@@ -56,6 +61,8 @@ class Runtime:
         self._app_is_unhealthy.set()
         self._app_was_found = False
         self._servers: list[server.Server] = []
+        self._app: AppChannel | None = None
+        """The app itself, without middleware before it."""
 
     async def run(self) -> int:
         """Runs until `stop` is set; the exit code."""
@@ -88,6 +95,7 @@ class Runtime:
         settings = self._settings
         self._refuse_what_is_not_there()
         loaded = load.load(settings)
+        policies = load.policies(loaded)
         await faces.serve_metrics(settings, stack)
         log.info(f"{settings.mode} mode configured")
         log.info(f"app id: {settings.app_id}")
@@ -95,25 +103,42 @@ class Runtime:
         listening = self._reserve_internal_port(stack)
         port = listening.getsockname()[1]
         host = _own_address()
-        resolver = await self._open_resolver(stack)
+        resolver = await names.open_resolver(loaded.configuration.name_resolution)
+        stack.push_async_callback(resolver.close)
         pool = http2_pool.Pool(dial.address, http2.Limits())
         stack.callback(pool.close)
         sidecars = sidecar.Sidecars(pool, settings.app_id, settings.identity_namespace, host)
-        invoker = Invoker(settings.app_id, settings.identity_namespace, resolver, sidecars, _channel_to_url)
+        opened = await load.open_components(settings, loaded, stack)
+        api_pipeline, app_pipeline = load.pipelines(loaded, opened)
+        behind = _behind(app_pipeline)
+        invoker = Invoker(
+            settings.app_id,
+            settings.identity_namespace,
+            resolver,
+            sidecars,
+            lambda url: behind(_channel_to_url(url)),
+        )
+        invoker.policies = policies
         stack.callback(invoker.close)
-        load.open_components(loaded)
         if loaded.resources.http_endpoints:
             from pydapr.daprd import endpoints
 
-            invoker.endpoints = endpoints.open_all(loaded.resources.http_endpoints, os.environ)
-        invoker.app = self._app_channel()
+            named = endpoints.open_all(loaded.resources.http_endpoints, os.environ)
+            invoker.endpoints = {name: behind(channel) for name, channel in named.items()}
+        grpc_app = self._grpc_app()
+        stack.callback(grpc_app.close)
+        self._app = self._app_channel(grpc_app)
+        if self._app is not None:
+            invoker.app = self._app if self._app.takes_rpc else behind(self._app)
+        proxy = Proxy(settings.app_id, settings.identity_namespace, resolver, sidecars, grpc_app)
         if invoker.app is None:
             channels_log.warning("App channel is not initialized. Did you configure an app-port?")
-        parts = faces.Parts(settings, invoker, self._health, load.describe(settings, loaded))
+        description = load.describe(settings, loaded, opened)
+        parts = faces.Parts(settings, loaded.configuration, api_pipeline, invoker, self._health, description, proxy)
         stack.push_async_callback(self._close_servers)
         self._servers += await faces.serve(parts, self._shut_down)
-        await self._serve_internal(invoker, listening, stack)
-        await self._register(resolver, host, port)
+        await self._serve_internal(invoker, proxy, listening)
+        await names.register(resolver, loaded.configuration.name_resolution, self._instance(host, port))
         # The first thing to go: nobody shall begin to call while what is under way ends.
         stack.push_async_callback(resolver.close)
         self._health.is_outbound_ready = True
@@ -158,34 +183,43 @@ class Runtime:
         stack.callback(listening.close)
         return listening
 
-    async def _open_resolver(self, stack: contextlib.AsyncExitStack) -> nameresolution.Resolver:
-        resolver = standard.self_hosted(home.folder(os.environ), logging.get("dapr.contrib"))
-        await resolver.open()
-        stack.push_async_callback(resolver.close)
-        log.info("Initialized name resolution to the registry of this Dapr home, and mdns")
-        return resolver
+    def _grpc_app(self) -> app_grpc.GrpcApp:
+        """The app as a gRPC server: whether it is one shows when it is called."""
+        settings = self._settings
+        return app_grpc.GrpcApp(
+            settings.app_channel_address,
+            settings.app_port,
+            settings.app_protocol in ("grpcs", "https"),
+            settings.app_api_token,
+            settings.max_body_size if settings.max_body_size > 0 else grpc_proxy.LARGEST,
+        )
 
-    def _app_channel(self) -> AppChannel | None:
+    def _app_channel(self, grpc_app: app_grpc.GrpcApp) -> AppChannel | None:
         settings = self._settings
         if not settings.app_port:
             return None
-        if settings.app_protocol not in ("http", "https"):
-            raise Fatal(
-                f"app protocol {settings.app_protocol} is not available in this version of pydapr; "
-                "use --app-protocol http or https"
-            )
+        if settings.app_protocol in ("grpc", "grpcs"):
+            return app_grpc.GrpcChannel(grpc_app, settings.app_max_concurrency)
         host, port = settings.app_channel_address, settings.app_port
         with_tls = settings.app_protocol == "https"
         # An app beside its sidecar has a certificate that nobody signed, as with the original.
         connect = dial.to(host, port, with_tls, verify=False)
         node = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        if settings.app_protocol == "h2c":
+            from pydapr.app import http2 as app_http2
+
+            return app_http2.H2cChannel(
+                connect, f"http://{node}", node, b"", settings.app_api_token, settings.app_max_concurrency
+            )
         base = f"{settings.app_protocol}://{node}"
         return app_http.HttpChannel(connect, base, node, b"", settings.app_api_token, settings.app_max_concurrency)
 
-    async def _serve_internal(self, invoker: Invoker, listening: Any, stack: contextlib.AsyncExitStack) -> None:
+    async def _serve_internal(self, invoker: Invoker, proxy: Proxy, listening: Any) -> None:
         settings = self._settings
         api = internal.InternalApi(invoker, max(settings.max_body_size, 4 << 20) + (1 << 16))
-        one = server.Server(api.methods(), server.Options(with_http1=False))
+        largest = settings.max_body_size if settings.max_body_size > 0 else grpc_proxy.LARGEST
+        methods = api.methods(grpc_proxy.ProxyApi(proxy, largest).handle)
+        one = server.Server(methods, server.Options(with_http1=False))
         self._servers.append(one)
         await one.listen_on(listening)
         address, port = listening.getsockname()[:2]
@@ -193,28 +227,27 @@ class Runtime:
         internal_log.info(f"gRPC server listening on pre-bound TCP address: {shown}")
         log.info(f"Internal gRPC server is running on {settings.internal_grpc_listen_address}:{port}")
 
-    async def _register(self, resolver: nameresolution.Resolver, host: str, port: int) -> None:
+    def _instance(self, host: str, port: int) -> nameresolution.Instance:
+        """This sidecar as others find it."""
         settings = self._settings
         listen = settings.internal_grpc_listen_address
         if listen in ("127.0.0.1", "localhost", "[::1]"):
             host = listen
         elif ":" in host:
             host = f"[{host}]"
-        await resolver.register(
-            nameresolution.Instance(
-                settings.app_id,
-                settings.identity_namespace,
-                f"{host}:{port}",
-                http_port=settings.http_port,
-                app_port=settings.app_port,
-            )
+        return nameresolution.Instance(
+            settings.app_id,
+            settings.identity_namespace,
+            f"{host}:{port}",
+            http_port=settings.http_port,
+            app_port=settings.app_port,
         )
 
     # -- the app --
 
     async def _find_app(self, invoker: Invoker, stack: contextlib.AsyncExitStack) -> None:
         settings = self._settings
-        if invoker.app is None:
+        if invoker.app is None or self._app is None:
             return
         log.info(
             f"application protocol: {settings.app_protocol}. waiting on port {settings.app_port}.  "
@@ -244,7 +277,9 @@ class Runtime:
             else:
                 self._app_is_unhealthy.set()
 
-        probes = app_health.AppHealth(channel, wanted.path, wanted.interval, wanted.timeout, wanted.threshold, changed)
+        probes = app_health.AppHealth(
+            self._app, wanted.path, wanted.interval, wanted.timeout, wanted.threshold, changed
+        )
         invoker.app = app_health.Guarded(channel, probes)
         self._run_beside(probes.run(), stack)
 
@@ -263,6 +298,10 @@ class Runtime:
         settings = self._settings
         if "config" in settings.disable_init_endpoints:
             log.info("Skipping programmatic dapr configuration loading")
+            return
+        if channel.takes_rpc:
+            # It says what it hosts on a stream of its own making.
+            log.info("Application configuration loaded")
             return
         headers = ((b"content-type", b"application/json"), (b"dapr-app-id", settings.app_id.encode()))
         try:
@@ -327,6 +366,15 @@ def _own_address() -> str:
     except OSError as error:
         log.warning(f"{error}: only sidecars on this machine can call this one")
         return "127.0.0.1"
+
+
+def _behind(pipeline: "Pipeline | None") -> Callable[[AppChannel], AppChannel]:
+    """Puts the middleware of calls to apps before a channel, if there is any."""
+    if pipeline is None:
+        return lambda channel: channel
+    from pydapr.app.pipeline import Pipelined
+
+    return lambda channel: Pipelined(channel, pipeline)
 
 
 def _channel_to_url(url: str) -> AppChannel:

@@ -29,14 +29,17 @@ async def address(address: str, factory: Factory) -> object:
     return await asyncio.get_running_loop().create_connection(factory, host, port)
 
 
-def to(host: str, port: int, with_tls: bool = False, verify: bool = True) -> Callable[[Factory], Awaitable[object]]:
-    """A connector to one server."""
+def to(
+    host: str, port: int, with_tls: bool = False, verify: bool = True, context: "ssl.SSLContext | None" = None
+) -> Callable[[Factory], Awaitable[object]]:
+    """A connector to one server; `context` takes the place of the usual rules of TLS."""
 
     async def connect(factory: Factory) -> object:
         loop = asyncio.get_running_loop()
         if not with_tls:
             return await loop.create_connection(factory, host, port)
-        return await loop.create_connection(factory, host, port, ssl=_context(verify), server_hostname=host)
+        rules = context or _context(verify)
+        return await loop.create_connection(factory, host, port, ssl=rules, server_hostname=host)
 
     return connect
 

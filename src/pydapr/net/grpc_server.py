@@ -19,10 +19,11 @@ Method = Callable[[ServerExchange], Awaitable[None]]
 
 
 class Methods:
-    """The methods of some services by path (`/package.Service/Method`)."""
+    """The methods of some services by path (`/package.Service/Method`), and who answers all `others`, if anyone."""
 
-    def __init__(self, methods: Mapping[bytes, Method]) -> None:
+    def __init__(self, methods: Mapping[bytes, Method], others: Method | None = None) -> None:
         self._methods = dict(methods)
+        self._others = others
         self._services = {path.rpartition(b"/")[0] for path in methods}
 
     async def __call__(self, exchange: Exchange) -> None:
@@ -30,7 +31,7 @@ class Methods:
             exchange.respond(415, (), b"")
             return
         try:
-            method = self._methods.get(exchange.target)
+            method = self._methods.get(exchange.target, self._others)
             if method is None:
                 raise self._unknown(exchange.target)
             await method(exchange)

@@ -29,6 +29,8 @@ SILENT_BYTES = 512 * 1024
 PART_SECONDS = 0.5
 """How long a client that is still sending has to read our last answer before the connection is closed."""
 
+_WITHOUT_BODY = frozenset({101, 204, 304})
+
 
 class _Date:
     """The Date line, made once a second."""
@@ -332,8 +334,10 @@ class ServerExchange(Exchange):
     def respond(self, status: int, headers: Headers, body: bytes = b"") -> None:
         if not self.body.ended:
             self._let_go_of_body()
-        if status == 204 or status == 304:
+        if status in _WITHOUT_BODY:
             extra = body = b""
+            if status == 101:
+                self.closes = True  # whatever the client says from here on is no HTTP
         else:
             extra = b"Content-Length: %d\r\n" % len(body)
         head = self._head(status, headers, extra)
@@ -347,7 +351,7 @@ class ServerExchange(Exchange):
         extra = b""
         if not self.body.ended:
             self._let_go_of_body()
-        self._skip_body = self.method == b"HEAD" or status in (204, 304)
+        self._skip_body = self.method == b"HEAD" or status in _WITHOUT_BODY
         length = None if self._skip_body else names.first(headers, b"content-length")
         if length is not None:
             self._left = int(length)

@@ -13,11 +13,17 @@ from pydapr.wire import http2
 PART_SECONDS = 1.0
 """How long a peer that broke the protocol has to take in why the connection ends."""
 
+REPLY_SECONDS = 0.01
+"""How long an answer to PING may wait for something that is to be sent anyway."""
+
 
 class Half:
     """Our end of one stream: what arrives is in `body`, what is sent goes through `write`."""
 
     __slots__ = ("_room", "body", "connection", "stream")
+
+    relays = False
+    """Whether what arrives goes to `arrived` instead of into the body."""
 
     def __init__(self, connection: "Http2Connection", stream: http2.Stream, length: int | None = None) -> None:
         self.connection = connection
@@ -35,6 +41,10 @@ class Half:
 
     def body_wanted(self, body: Body) -> None:
         pass
+
+    def arrived(self, data: bytes, end: bool) -> None:
+        """Takes a piece of what the peer sends, with its end or without; gives credit for it (`net.relay`)."""
+        raise NotImplementedError
 
     async def write(self, data: bytes, end: bool = False) -> None:
         """Sends `data`; waits while the peer's windows or the transport are full. Raises `Disconnected`."""
@@ -74,7 +84,7 @@ class Half:
 class Http2Connection(Connection):
     """Moves the bytes of a `wire.http2.Connection`."""
 
-    __slots__ = ("_flush_is_due", "_forgive_at", "_is_receiving", "h2", "is_lost")
+    __slots__ = ("_flush_is_due", "_forgive_at", "_is_receiving", "_reply_is_due", "h2", "is_lost")
 
     h2: http2.Connection
 
@@ -83,6 +93,7 @@ class Http2Connection(Connection):
         self._flush_is_due = False
         self._forgive_at = 0.0
         self._is_receiving = False
+        self._reply_is_due = False
         self.is_lost = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -105,6 +116,20 @@ class Http2Connection(Connection):
         finally:
             self._is_receiving = False
         if self.h2.out:
+            if self.h2.has_only_replies and self.h2.open_streams:
+                self._reply_soon()
+            else:
+                self._write()
+
+    def _reply_soon(self) -> None:
+        """Lets answers to PING travel with the next answer to a request: grpc-go asks with every other message."""
+        if not self._reply_is_due:
+            self._reply_is_due = True
+            self.loop.call_later(REPLY_SECONDS, self._reply)
+
+    def _reply(self) -> None:
+        self._reply_is_due = False
+        if self.h2.out and not self.is_lost:
             self._write()
 
     def flush(self) -> None:
@@ -142,6 +167,9 @@ class Http2Connection(Connection):
         half: Half | None = stream.owner
         if half is None or half.body.ended:
             self.h2.consumed(stream, len(data))
+            return
+        if half.relays:
+            half.arrived(data, end)
             return
         if data:
             half.body.feed(data)

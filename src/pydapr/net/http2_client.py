@@ -92,13 +92,13 @@ class ClientConnection(Http2Connection):
     def can_open(self) -> bool:
         return not self.is_lost and not self.is_draining and self.h2.can_open
 
-    def open(self, headers: Headers | bytes, data: bytes, end: bool) -> Request:
-        """Begins a request; needs `can_open`.
+    def open(self, headers: Headers | bytes, data: bytes, end: bool, kind: type[Request] = Request) -> Request:
+        """Begins a request of some `kind`; needs `can_open`.
 
         `headers` may be a block of `hpack.encode`; `data` are the first bytes of the body.
         """
         stream = self.h2.open_stream(headers, end and not data, None)
-        request = Request(self, stream)
+        request = kind(self, stream)
         stream.owner = request
         self._requests.add(request)
         if data:

@@ -14,6 +14,7 @@ from pydapr.wire import headers as names
 from pydapr.wire import http2
 
 _STATUS = {status: (b":status", b"%d" % status) for status in range(100, 1000)}
+_STATUS[101] = _STATUS[502]  # there is nothing to switch to (RFC 9113, 8.6)
 _KNOWN = 512
 
 
@@ -109,7 +110,7 @@ class ServerConnection(Http2Connection):
             stream.owner.body.end()
 
     def stream_reset(self, stream: http2.Stream, code: http2.ErrorCode) -> None:
-        half: _ServerHalf | None = stream.owner
+        half: ServerHalf | None = stream.owner
         if half is not None:
             half.exchange.lose(Disconnected("the client gave the request up"))
             # Its task has no end of its own if it is cancelled before it has begun.
@@ -141,6 +142,7 @@ class ServerConnection(Http2Connection):
                 if not half.stream.pending:
                     self._reset_rest(half.stream)
             self._ended(half)
+            del half.exchange  # a cycle less for the collector
 
     def _reset_rest(self, stream: http2.Stream) -> None:
         """The answer is complete, so the rest of the request is of no use (RFC 9113 section 8.1)."""
@@ -148,7 +150,7 @@ class ServerConnection(Http2Connection):
             self.h2.reset(stream, http2.ErrorCode.NO_ERROR)
             self.flush()
 
-    def _ended(self, half: "_ServerHalf") -> None:
+    def _ended(self, half: "ServerHalf") -> None:
         """Nobody works on this exchange any more; some of its answer may still wait for room."""
         half.stream.owner = None
         self._exchanges.discard(half.exchange)
@@ -190,7 +192,7 @@ class _Known:
         self.fields = dict(headers)
 
 
-class _ServerHalf(Half):
+class ServerHalf(Half):
     """The server's end of a stream; knows the exchange to cancel."""
 
     __slots__ = ("exchange",)
@@ -216,7 +218,7 @@ class ServerExchange(Exchange):
         self.target = target
         self.headers = headers
         length = stream.body_left
-        self.half = _ServerHalf(connection, stream, length if length >= 0 else None)
+        self.half = ServerHalf(connection, stream, length if length >= 0 else None)
         self.half.exchange = self
         self.known_fields: Mapping[bytes, bytes] | None = None
         self.body = self.half.body

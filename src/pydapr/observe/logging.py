@@ -124,6 +124,10 @@ class Logger:
         if _output.level <= level:
             self._write(level, message, fields)
 
+    def always(self, message: str, /, **fields: object) -> None:
+        """A line of level info even when the level in force is higher: it was asked for by a switch of its own."""
+        self._write(INFO, message, fields)
+
     def _write(self, level: int, message: str, fields: dict[str, object]) -> None:
         if _output.as_json:
             line = self._as_json(level, message, fields)

@@ -7,12 +7,13 @@ Called by `blocks.invoke`; goes on to `net.http2_pool`. On the wire it is what t
 import asyncio
 import socket
 
+from pydapr.app import rpc
 from pydapr.app.channel import Answer, Call, Header
 from pydapr.errors import Code, RpcError
-from pydapr.net import http2_client, http2_pool
+from pydapr.net import http2_client, http2_pool, relay
 from pydapr.net.body import Body, BodyError, Disconnected, TooLarge
 from pydapr.peers.payloads import Payloads
-from pydapr.wire import grpc, hpack, invocation
+from pydapr.wire import appcalls, grpc, hpack, invocation
 from pydapr.wire import headers as names
 
 METHOD = b"/dapr.proto.internals.v1.ServiceInvocation/CallLocalStream"
@@ -27,6 +28,9 @@ KNOWN = 4096
 
 _FORWARDED = (b"x-forwarded-for", b"x-forwarded-host", b"forwarded")
 _OK = (b":status", b"200")
+_APP_ID = frozenset({b"dapr-app-id"})
+_EVENTS = ((b"content-type", b"text/event-stream"), (b"cache-control", b"no-cache"))
+"""What the original leaves for the caller to say when it relays events, with gRPC's OK, 0, as the status."""
 
 
 class Unreached(RpcError):
@@ -43,6 +47,7 @@ class Sidecars:
         self._forwarded = _forwarded(host)
         self._constant: dict[str, bytes] = {}
         self._blocks: dict[str, bytes] = {}
+        self._heads: dict[tuple[str, str], relay.Heads] = {}
 
     def is_unreached(self, error: RpcError) -> bool:
         """Whether nothing was sent."""
@@ -62,7 +67,7 @@ class Sidecars:
             count = -(-len(data) // PIECE)
             sender = asyncio.get_running_loop().create_task(_send_rest(request, body, count))
         try:
-            return await _answer(request, sender)
+            return await _answer(request, sender, call)
         except BaseException:
             _close(request, sender)
             raise
@@ -96,6 +101,8 @@ class Sidecars:
 
     def _leading(self, app_id: str, call: Call) -> bytes:
         """The request without its body."""
+        if call.is_rpc:
+            return self._rpc_leading(app_id, call)
         fields = dict(call.headers)
         metadata = invocation.metadata(call.headers, fields, _FORWARDED)
         if metadata is not None:
@@ -109,6 +116,17 @@ class Sidecars:
             invocation.VERB_NUMBERS[call.verb],
             call.query,
         )
+
+    def _rpc_leading(self, app_id: str, call: Call) -> bytes:
+        """The request of a gRPC client, which says more than HTTP, without its body."""
+        assert isinstance(call, rpc.RpcCall)
+        ours = (*self._caller(app_id), *self._forwarded)
+        replaced = {name for name, _ in self._caller(app_id)}
+        metadata = [header for header in call.metadata if header[0] not in replaced]
+        asked = call.request
+        method = call.method.encode("utf-8", "surrogateescape")
+        message = appcalls.Request(method, b"", asked.type_url, asked.content_type, asked.extension).encode()
+        return b"\x08\x01" + appcalls.entries([*metadata, *ours]) + invocation.field(b"\x1a", message)
 
     def _with_forwarded(self, call: Call) -> list[Header]:
         """What may be sent on, and our values behind the client's own, under the same name."""
@@ -129,16 +147,31 @@ class Sidecars:
         return part
 
     def _identity(self, app_id: str) -> bytes:
+        return b"".join([invocation.literal_entry(name, value) for name, value in self._caller(app_id)])
+
+    def _caller(self, app_id: str) -> tuple[Header, ...]:
+        """Who calls whom."""
         callee = app_id.encode()
-        entry = invocation.literal_entry
-        return b"".join(
-            [
-                entry(b"destination-app-id", callee),
-                entry(b"dapr-caller-namespace", self._namespace),
-                entry(b"dapr-caller-app-id", self._app_id),
-                entry(b"dapr-callee-app-id", callee),
-            ]
+        return (
+            (b"destination-app-id", callee),
+            (b"dapr-caller-namespace", self._namespace),
+            (b"dapr-caller-app-id", self._app_id),
+            (b"dapr-callee-app-id", callee),
         )
+
+    # -- calls that pass through --
+
+    async def pass_on(self, address: str, app_id: str, call: relay.Relay) -> bool:
+        """Passes a call on as it is; False when nothing of it was taken. Raises `RpcError`, of it `Unreached`."""
+        connection = self._pool.ready(address) or await self._connection(address)
+        heads = self._heads.get((address, app_id))
+        if heads is None:
+            ours = ((b"dapr-caller-app-id", self._app_id), (b"dapr-callee-app-id", app_id.encode()))
+            heads = relay.Heads(address, _APP_ID, ours)
+            if len(self._heads) >= KNOWN:
+                self._heads.clear()
+            self._heads[address, app_id] = heads
+        return await call.run(connection, heads.block(call.exchange))
 
 
 def first_frames(leading: bytes, data: bytes) -> bytes:
@@ -166,7 +199,7 @@ async def _send_rest(request: http2_client.Request, body: Body, count: int) -> N
 # -- the answer --
 
 
-async def _answer(request: http2_client.Request, sender: "asyncio.Task[None] | None") -> Answer:
+async def _answer(request: http2_client.Request, sender: "asyncio.Task[None] | None", call: Call) -> Answer:
     reader = grpc.MessageReader(MAX_MESSAGE)
     messages = await _first_messages(request, reader)
     try:
@@ -176,8 +209,12 @@ async def _answer(request: http2_client.Request, sender: "asyncio.Task[None] | N
         raise RpcError(Code.INTERNAL, f"error receiving message: {error}") from None
     if not response.has_status:
         raise RpcError(Code.UNKNOWN, "response does not contain the required fields in the leading chunk")
-    if not 200 <= response.code <= 999:
-        raise RpcError(Code.UNKNOWN, f"response has the invalid HTTP status {response.code}")
+    status, headers = response.code, response.headers
+    if not status and (names.first(call.headers, b"accept") or b"").strip().lower() == _EVENTS[0][1]:
+        status, headers = 200, [*_EVENTS, *headers]
+    is_rpc = 0 <= status < 100
+    if not is_rpc and not (status == 101 or 200 <= status <= 999):
+        raise RpcError(Code.UNKNOWN, f"response has the invalid HTTP status {status}")
 
     def at_end() -> None:
         _close(request, sender)
@@ -189,7 +226,21 @@ async def _answer(request: http2_client.Request, sender: "asyncio.Task[None] | N
         body = Body.of(payload or b"")
     else:
         body = Payloads(request.body, reader, (payload, sequence), messages[1:], at_end)
-    return Answer(response.code, response.headers, body, lambda: _close(request, sender), response.content_length)
+    if is_rpc:
+        return await _rpc_answer(leading, body)
+    return Answer(status, headers, body, lambda: _close(request, sender), response.content_length)
+
+
+async def _rpc_answer(leading: bytes, body: Body) -> Answer:
+    """The answer of an app that speaks gRPC, which holds no more than a message."""
+    try:
+        response = appcalls.Response.decode(leading)
+        response.data = await body.read_all()
+    except appcalls.Invalid as error:
+        raise RpcError(Code.INTERNAL, f"error receiving message: {error}") from None
+    except BodyError as error:
+        raise RpcError(Code.UNKNOWN, str(error)) from None
+    return rpc.RpcAnswer(response)
 
 
 def _is_all(body: Body, reader: grpc.MessageReader, messages: list[bytes]) -> bool:

@@ -41,6 +41,8 @@ class Component(Record):
     metadata: tuple[NameValue, ...] = ()
     secret_store: str = ""
     scopes: tuple[str, ...] = ()
+    file: str = ""
+    """Where it stands, for messages."""
 
     @property
     def log_name(self) -> str:

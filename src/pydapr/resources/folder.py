@@ -162,6 +162,8 @@ def _take(
             except ValueError as error:
                 faults.append(f"{error} (document {entry.number})")
                 continue
+            if isinstance(resource, component.Component):
+                resource = resource.replace(file=file.path)
             if resource is not None:
                 taken.append(((*file.position, entry.number), resource))
         if faults:

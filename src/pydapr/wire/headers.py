@@ -80,6 +80,8 @@ def _classify(name: bytes) -> bytes | None:
         result = None
     elif name.startswith(b"grpc-"):
         result = b"dapr-" + name
+    elif name[:1] == b":":
+        result = b"dapr-" + name[1:]  # of a gRPC client
     if len(name) <= _LONGEST:
         if len(_forwarded) >= _BOUND:
             _forwarded.clear()

@@ -367,9 +367,12 @@ class ResponseReader(_Reader):
     def on_headers_complete(self) -> None:
         self._head_ended()
         self.status = self._parser.get_status_code()
+        if self.status == 101:
+            # Nobody asked for another protocol: it is the answer, and nothing that follows is looked at.
+            self.keep_alive = False
+            self._receiver.head_received(self)
+            raise _NoBody
         if self.status < 200:
-            if self.status == 101:
-                raise Malformed("protocol switched though nobody asked for it")
             return
         self.keep_alive = self._parser.should_keep_alive()
         self._receiver.head_received(self)
@@ -397,7 +400,7 @@ class ResponseReader(_Reader):
 
 
 class _NoBody(Exception):
-    """Stops the parser after the head of a response to HEAD."""
+    """Stops the parser after the head of a response that has no body."""
 
 
 def request_head(method: bytes, target: bytes, headers: Sequence[Header]) -> bytes:

@@ -107,6 +107,11 @@ class Sender:
         out.clear()
         return data
 
+    @property
+    def has_only_replies(self) -> bool:
+        """Whether all that waits are answers to PING and SETTINGS, which can wait for something to go with."""
+        return len(self.out) == self._replies
+
     # -- what owners send --
 
     def send_headers(self, stream: Stream, headers: Iterable[Header] | bytes, end_stream: bool = False) -> None:

@@ -152,7 +152,6 @@ async def test_nobody_listening_is_told_in_the_words_of_go(net: Net) -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
         OK + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         OK + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nab",
         OK + b"Transfer-Encoding: gzip\r\n\r\n",
@@ -171,6 +170,19 @@ async def test_what_is_no_answer_fails_the_request(net: Net, answer: bytes) -> N
     await net.serve_raw(script)
     with pytest.raises(Disconnected):
         await net.get()
+
+
+async def test_another_protocol_is_an_answer_without_a_body_and_the_end(net: Net) -> None:
+    async def script(client: Raw) -> None:
+        await client.until(b"\r\n\r\n")
+        await client.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nother")
+        await client.rest()
+
+    await net.serve_raw(script)
+    for _ in range(2):
+        response = await net.get()
+        assert response.status == 101
+        assert await response.body.read_all() == b""
 
 
 async def test_an_answer_nobody_asked_for_is_not_taken_for_the_next_one(net: Net) -> None:

@@ -6,6 +6,7 @@ Called by `api.http.router` for `/v1.0/invoke/...` and for every path that is no
 
 import base64
 import binascii
+from collections.abc import Awaitable, Callable
 from urllib.parse import unquote_plus
 
 from pydapr.app import paths
@@ -19,6 +20,9 @@ from pydapr.wire import headers as names
 
 PREFIX = b"/v1.0/invoke/"
 
+Guarded = Callable[[Exchange, str, Call], Awaitable[None]]
+"""Answers an exchange by calling a target under policies."""
+
 _KNOWN = 2048
 _VERBS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE", b"CONNECT"})
 
@@ -30,6 +34,11 @@ class InvokeApi:
         self._invoker = invoker
         self._max_body = max_body
         self._known: dict[bytes, tuple[str, str]] = {}
+        self._guarded: Guarded | None = None
+        if invoker.policies is not None and invoker.policies.applies_to_apps:
+            from pydapr.api.http import guarded
+
+            self._guarded = guarded.GuardedCalls(invoker, invoker.policies, max_body).answer
 
     async def handle(self, exchange: Exchange) -> None:
         """Answers one exchange; raises `DaprError` when the answer is an error of ours."""
@@ -41,7 +50,11 @@ class InvokeApi:
                 body.limit(self._max_body)
             except TooLarge as error:
                 raise _too_large(target, error) from None
-        answer = await self._invoker.invoke(target, Call(verb, method, query, exchange.headers, body))
+        call = Call(verb, method, query, exchange.headers, body)
+        if self._guarded is not None:
+            await self._guarded(exchange, target, call)
+            return
+        answer = await self._invoker.invoke(target, call)
         if answer.body.is_whole and answer.content_length is None:
             exchange.respond(answer.status, answer.headers, answer.body.take())
         else:
@@ -68,6 +81,18 @@ class InvokeApi:
                 self._known.clear()
             self._known[path] = known
         return known[0], known[1], query
+
+
+def target_of(exchange: Exchange) -> str:
+    """Who is meant by an invocation, "" when nobody is; the exchange stays as it is."""
+    named = (names.first(exchange.headers, b"dapr-app-id") or b"").decode("utf-8", "replace")
+    named = named or _user(exchange.fields.get(b"authorization", b""))
+    if named:
+        return named
+    try:
+        return _split(urls.decode(exchange.target.partition(b"?")[0]))[0]
+    except (NoTarget, ValueError):
+        return ""
 
 
 def _verb(method: bytes) -> bytes:
@@ -101,18 +126,31 @@ def _split(path: str) -> tuple[str, str]:
     return unquote_plus(target) or target, paths.clean(rest[end + len("/method/") :])
 
 
-async def _stream(exchange: Exchange, answer: Answer) -> None:
-    """Passes an answer on while it arrives; one that breaks off is broken off here too."""
+async def pass_on(exchange: Exchange, answer: Answer, held: bytes = b"") -> bool:
+    """Answers with `answer`, of whose body `held` has been read already; False when it broke off."""
+    if answer.body.is_whole and answer.content_length is None:
+        rest = answer.body.take()
+        exchange.respond(answer.status, answer.headers, held + rest if held and rest else held or rest)
+        return True
+    return await _stream(exchange, answer, held)
+
+
+async def _stream(exchange: Exchange, answer: Answer, held: bytes = b"") -> bool:
+    """Passes an answer on while it arrives; one that breaks off is broken off here too, and the result is False."""
     headers = answer.headers
     if answer.content_length is not None:
         headers = [*headers, (b"content-length", answer.content_length)]
     try:
         exchange.begin(answer.status, headers)
+        if held:
+            await exchange.write(held)
         while piece := await answer.body.read():
             await exchange.write(piece)
         exchange.finish()
+        return True
     except BodyError:
         exchange.abort()
+        return False
     finally:
         answer.close()
 

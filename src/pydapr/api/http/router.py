@@ -32,6 +32,7 @@ class Router:
         self._prefixes = [
             (method, path[:-1], handler) for (method, path), handler in routes.items() if path.endswith(b"*")
         ]
+        self._routes = routes
         self._invoke = invoke
         self._invoke_prefix = invoke_prefix
 
@@ -52,6 +53,13 @@ class Router:
         except Exception as error:
             log.error(f"Unexpected error while answering {exchange.method.decode()}: {error!r}")
             errors.respond(exchange, Internal(f"unexpected error: {error!r}"))
+
+    def route(self, exchange: Exchange) -> Route | None:
+        """The route that answers, None when it is an invocation."""
+        handler = None
+        if not exchange.target.startswith(self._invoke_prefix):
+            handler = self._find(exchange)
+        return next((route for route, candidate in self._routes.items() if candidate is handler), None)
 
     def _find(self, exchange: Exchange) -> Handler | None:
         path = exchange.target.partition(b"?")[0]
@@ -80,6 +88,11 @@ def _refuse(exchange: Exchange, error: ValueError) -> None:
         exchange.respond(400, _PLAIN[:1], b"400 Bad Request: " + str(error).encode("utf-8", "replace"))
 
 
+async def not_found(exchange: Exchange) -> None:
+    """Stands for invocation where the Configuration closes it."""
+    exchange.respond(404, _PLAIN, b"404 page not found\n")
+
+
 class PublicRouter:
     """The few routes of the public port; everything else is not there."""
 
@@ -98,7 +111,7 @@ class PublicRouter:
         if allowed:
             exchange.respond(405, ((b"allow", b", ".join(allowed)),))
         else:
-            exchange.respond(404, _PLAIN, b"404 page not found\n")
+            await not_found(exchange)
 
 
 async def _answer(handler: Handler, exchange: Exchange) -> None:

@@ -8,8 +8,10 @@ The caller does the round-robin: it walks over the tuple it is given, whose orde
 members do. At the end: what every component needs to tell a live sidecar from a corpse on this machine.
 """
 
+import asyncio
 import os
 import sys
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +19,11 @@ from typing import Protocol
 
 Addresses = tuple[str, ...]
 Clock = Callable[[], float]
+
+NAMES = 1024
+"""Names that are remembered at most."""
+
+NOBODY_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +47,13 @@ class NotFound(Exception):
     def __str__(self) -> str:
         places = f" (looked in {'; '.join(self.looked)})" if self.looked else ""
         return f"couldn't find service: {self.app_id}{places}"
+
+
+class NotInitialized(NotFound):
+    """There is no resolver."""
+
+    def __str__(self) -> str:
+        return "name resolver not initialized"
 
 
 class Log(Protocol):
@@ -82,6 +96,108 @@ class Resolver(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Withdraws the own registration and gives everything back; quick, and harmless when called twice."""
+
+
+class Missing(Resolver):
+    """Stands for a resolver that could not be had: the sidecar runs, and finds nobody."""
+
+    async def open(self) -> None:
+        pass
+
+    async def register(self, instance: Instance) -> None:
+        pass
+
+    def known(self, app_id: str, namespace: str) -> Addresses:
+        return ()
+
+    async def resolve(self, app_id: str, namespace: str) -> Addresses:
+        raise NotInitialized(app_id)
+
+    def report_dead(self, app_id: str, namespace: str, address: str) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+
+class Remembering(Resolver):
+    """Asks its backend by `look_up` and remembers what it said, for a bounded number of names.
+
+    An answer is good for `fresh` seconds; after that it is still given, and renewed behind the call, until
+    `usable` seconds have passed. That nobody was found is remembered for a second.
+    """
+
+    fresh, usable, within = 1.0, 10.0, 0.9
+    place = ""
+    """Where it looks, for messages."""
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self._clock = clock
+        self._bench = Bench(clock)
+        self._names: dict[tuple[str, str], tuple[Addresses, float]] = {}
+        self._asking: dict[tuple[str, str], asyncio.Task[Addresses]] = {}
+
+    @abstractmethod
+    async def look_up(self, app_id: str, namespace: str) -> Addresses:
+        """All addresses, () when there are none. May raise `OSError` and `ValueError`."""
+
+    def known(self, app_id: str, namespace: str) -> Addresses:
+        addresses, at = self._names.get((app_id, namespace), ((), 0.0))
+        if not addresses:
+            return ()
+        age = self._clock() - at
+        if age > self.usable:
+            return ()
+        if age > self.fresh:
+            self._ask(app_id, namespace)
+        return self._bench.without(addresses)
+
+    async def resolve(self, app_id: str, namespace: str) -> Addresses:
+        if found := self.known(app_id, namespace):
+            return found
+        _, at = self._names.get((app_id, namespace), ((), -NOBODY_SECONDS))
+        if self._clock() - at < NOBODY_SECONDS and not self._names[app_id, namespace][0]:
+            raise NotFound(app_id, (self.place,))
+        try:
+            addresses = await asyncio.wait_for(asyncio.shield(self._ask(app_id, namespace)), self.within)
+        except TimeoutError:
+            raise NotFound(app_id, (f"{self.place}: no answer within {self.within:g} s",)) from None
+        except (OSError, ValueError) as error:
+            raise NotFound(app_id, (f"{self.place}: {error}",)) from None
+        if not addresses:
+            raise NotFound(app_id, (self.place,))
+        return self._bench.without(addresses)
+
+    def _ask(self, app_id: str, namespace: str) -> "asyncio.Task[Addresses]":
+        """Asks the backend, once at a time for each name."""
+        key = (app_id, namespace)
+        task = self._asking.get(key)
+        if task is None:
+            task = self._asking[key] = asyncio.ensure_future(self._look_up(app_id, namespace))
+            task.add_done_callback(lambda done: self._answered(key, done))
+        return task
+
+    async def _look_up(self, app_id: str, namespace: str) -> Addresses:
+        addresses = await self.look_up(app_id, namespace)
+        if len(self._names) >= NAMES:
+            self._names.pop(next(iter(self._names)))
+        self._names[app_id, namespace] = (tuple(sorted(addresses)), self._clock())
+        return self._names[app_id, namespace][0]
+
+    def _answered(self, key: tuple[str, str], task: "asyncio.Task[Addresses]") -> None:
+        del self._asking[key]
+        if not task.cancelled():
+            task.exception()  # seen: who waits has it too, and what is remembered stays
+
+    def report_dead(self, app_id: str, namespace: str, address: str) -> None:
+        self._bench.add(address)
+
+    async def close(self) -> None:
+        asking = list(self._asking.values())
+        for task in asking:
+            task.cancel()
+        if asking:
+            await asyncio.wait(asking)
 
 
 class Bench:

@@ -1,0 +1,1 @@
+"""The gRPC API (port 50001)."""

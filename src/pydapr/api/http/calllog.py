@@ -1,0 +1,96 @@
+"""API logging (`--enable-api-logging`, `spec.logging.apiLogging`): a line for each call. In the chain only when on.
+
+Stands directly before the router, behind tokens and middleware: what they turn away is not logged (v1.18.3,
+`pkg/api/http/server.go`).
+"""
+
+import time
+from collections.abc import Callable, Mapping
+
+from pydapr.api.http import invoke
+from pydapr.lib import urls
+from pydapr.net.exchange import Exchange, Handler, Headers
+from pydapr.net.wrapped import Wrapped
+from pydapr.observe import logging
+from pydapr.wire import headers as names
+
+log = logging.get("dapr.runtime.http-info")
+
+Route = tuple[bytes, bytes]
+
+NAMES: Mapping[Route, str] = {
+    (b"GET", b"/v1.0/healthz"): "Healthz",
+    (b"GET", b"/v1.0/healthz/outbound"): "HealthzOutbound",
+    (b"GET", b"/v1.0/metadata"): "GetMetadata",
+    (b"PUT", b"/v1.0/metadata/*"): "PutMetadata",
+    (b"POST", b"/v1.0/shutdown"): "Shutdown",
+}
+"""What a route is called in lines that do not show URLs."""
+
+_HEALTH = frozenset({"Healthz", "HealthzOutbound"})
+
+
+class CallLog:
+    """Logs the calls that `inner` answers. `route` tells which route answers an exchange, None for invocation."""
+
+    def __init__(
+        self,
+        inner: Handler,
+        route: Callable[[Exchange], Route | None],
+        hides_urls: bool,
+        omits_health: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._inner = inner
+        self._route = route
+        self._hides_urls = hides_urls
+        self._omits_health = omits_health
+        self._clock = clock
+
+    async def __call__(self, exchange: Exchange) -> None:
+        route = self._route(exchange)
+        name = NAMES.get(route, "") if route is not None else ""
+        if self._omits_health and name in _HEALTH:
+            await self._inner(exchange)
+            return
+        if not self._hides_urls:
+            name = f"{exchange.method.decode('latin-1')} {_path(exchange)}"
+        elif route is None:
+            name = f"InvokeService/{invoke.target_of(exchange)}".rstrip("/")
+        agent = names.first(exchange.headers, b"user-agent")
+        fields: dict[str, object] = {"useragent": agent.decode("utf-8", "replace")} if agent else {}
+        counted = _Counted(exchange)
+        began = self._clock()
+        await self._inner(counted)
+        duration = int((self._clock() - began) * 1000)
+        log.always("HTTP API Called", method=name, code=counted.status, size=counted.size, duration=duration, **fields)
+
+
+def _path(exchange: Exchange) -> str:
+    path = exchange.target.partition(b"?")[0]
+    try:
+        return urls.decode(path)
+    except ValueError:
+        return path.decode("latin-1")
+
+
+class _Counted(Wrapped):
+    """An exchange that keeps what was answered."""
+
+    __slots__ = ("size", "status")
+
+    def __init__(self, inner: Exchange) -> None:
+        super().__init__(inner)
+        self.status = self.size = 0
+
+    def respond(self, status: int, headers: Headers, body: bytes = b"") -> None:
+        self.status, self.size = status, len(body)
+        super().respond(status, headers, body)
+
+    def begin(self, status: int, headers: Headers) -> None:
+        self.status = status
+        super().begin(status, headers)
+
+    async def write(self, data: bytes) -> None:
+        self.size += len(data)
+        await super().write(data)
