@@ -29,6 +29,14 @@ def test_what_has_no_body_has_none(pair: Pair, status: int) -> None:
     assert reply.get("transfer-encoding") is None
 
 
+def test_other_protocol_is_an_answer_without_a_body_and_the_last_one(pair: Pair) -> None:
+    pair.serve(always(b"HTTP/1.1 101 X\r\nUpgrade: x\r\nConnection: upgrade\r\nX-S: 1\r\n\r\nother"))
+
+    reply = pair.call("GET", "m")
+
+    assert (reply.status, reply.body, reply.get("x-s"), reply.get("connection")) == (101, b"", "1", "close")
+
+
 def test_redirects_are_the_clients_to_follow(pair: Pair) -> None:
     pair.serve(always(answer("307 Temporary Redirect", "Location: /other")))
 

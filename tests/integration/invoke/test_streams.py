@@ -138,8 +138,12 @@ def test_client_sees_that_the_app_broke_off(pair: Pair) -> None:
 
     pair.serve(handle)
 
-    with pytest.raises((Broken, ConnectionError)):
-        pair.call("GET", "m")
+    try:
+        reply = pair.call("GET", "m")
+    except (Broken, ConnectionError):
+        return
+    # The end was known before the head had to go out, so there is a better answer than to break off.
+    assert reply.status == 500
 
 
 def test_length_that_promises_too_much_is_overlooked(pair: Pair) -> None:

@@ -9,7 +9,7 @@ from tests.integration.resiliency.conftest import Guard, never
 
 TIMEOUT = """
   policies:
-    timeouts: {short: 200ms}
+    timeouts: {short: 400ms}
     retries: {again: {duration: 1ms, maxRetries: 1}}
   targets: {apps: {CALLEE: {timeout: short%s}}}
 """

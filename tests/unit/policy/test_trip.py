@@ -42,7 +42,7 @@ _noise = st.lists(
 ).map(" ".join)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(rule=_rules, counts=_counts)
 def test_rules_of_the_simple_form_are_read_without_the_library(rule: str, counts: Counts) -> None:
     plain = trip.plain(rule)
@@ -51,7 +51,7 @@ def test_rules_of_the_simple_form_are_read_without_the_library(rule: str, counts
     assert plain(counts) == trip.library(rule)(counts)
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 @given(text=_noise, counts=_counts)
 def test_whatever_is_read_without_the_library_means_the_same_there(text: str, counts: Counts) -> None:
     plain = trip.plain(text)

@@ -8,6 +8,7 @@ foreign origin is served without the permission.
 from fnmatch import fnmatchcase
 
 from pydapr.net.exchange import Exchange, Handler, Header, Headers
+from pydapr.net.wrapped import Wrapped
 from pydapr.wire import headers as names
 
 _METHODS = frozenset({b"HEAD", b"GET", b"POST", b"PUT", b"PATCH", b"DELETE"})
@@ -57,36 +58,17 @@ class Cors:
         return out
 
 
-class _Permitted(Exchange):
+class _Permitted(Wrapped):
     """An exchange whose answer carries the permission too."""
 
-    __slots__ = ("_inner", "_permission")
+    __slots__ = ("_permission",)
 
     def __init__(self, inner: Exchange, permission: list[Header]) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._permission = permission
-        self.method, self.target = inner.method, inner.target
-        self.headers, self.body = inner.headers, inner.body
-        self.is_begun = self.is_finished = False
 
     def respond(self, status: int, headers: Headers, body: bytes = b"") -> None:
-        self.is_begun = self.is_finished = True
-        self._inner.respond(status, [*headers, *self._permission], body)
+        super().respond(status, [*headers, *self._permission], body)
 
     def begin(self, status: int, headers: Headers) -> None:
-        self.is_begun = True
-        self._inner.begin(status, [*headers, *self._permission])
-
-    async def write(self, data: bytes) -> None:
-        await self._inner.write(data)
-
-    def finish(self, trailers: Headers = ()) -> None:
-        self.is_finished = True
-        self._inner.finish(trailers)
-
-    def abort(self) -> None:
-        self._inner.abort()
-
-    @property
-    def peer(self) -> str:
-        return self._inner.peer
+        super().begin(status, [*headers, *self._permission])

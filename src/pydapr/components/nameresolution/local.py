@@ -106,8 +106,9 @@ class Table:
             self._put_back(row)
 
     def live(self, app_id: str, namespace: str) -> Addresses:
-        mine = "WHERE app_id = ? AND namespace = ? ORDER BY rowid"
-        rows = [row for row in self._rows(mine, app_id, namespace) if self._lives(row)]
+        rows = [row for row in self._rows("WHERE app_id = ? ORDER BY rowid", app_id) if self._lives(row)]
+        # Outside Kubernetes the original finds an app whatever its namespace; the own one goes first.
+        rows = [row for row in rows if row.namespace == namespace] or rows
         young = [row.address for row in rows if self._is_young(row)]
         return tuple(young or [row.address for row in rows if row.machine == self._machine])
 

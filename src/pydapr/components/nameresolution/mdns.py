@@ -70,8 +70,10 @@ class Browse:
         self.news = self._loop.create_future()
 
     def addresses(self, namespace: str) -> Addresses:
-        fitting = (one.address for one in self.heard.values() if one.namespace in (None, namespace))
-        return tuple(dict.fromkeys(fitting))
+        """Those in `namespace`, and the original's, which tell none; without any such, all: so does the original."""
+        heard = self.heard.values()
+        fitting = [one.address for one in heard if one.namespace in (None, namespace)]
+        return tuple(dict.fromkeys(fitting or [one.address for one in heard]))
 
 
 class Mdns(Resolver):

@@ -104,12 +104,14 @@ async def test_an_unchanged_answer_stays_the_same_object(fleet: Fleet) -> None:
     assert caller.known("shop", "default") is first
 
 
-async def test_namespaces_are_kept_apart(fleet: Fleet) -> None:
+async def test_the_own_namespace_goes_first_and_another_one_will_do(fleet: Fleet) -> None:
     await fleet.open(SHOP)
     caller = await fleet.open()
+    assert await caller.resolve("shop", "other") == (SHOP.address,)
 
-    with pytest.raises(NotFound):
-        await caller.resolve("shop", "other")
+    await fleet.open(Instance("shop", "own", "10.0.0.9:50002"))
+
+    assert await caller.resolve("shop", "own") == ("10.0.0.9:50002",)
 
 
 async def test_what_is_known_is_renewed_behind_the_call(fleet: Fleet) -> None:

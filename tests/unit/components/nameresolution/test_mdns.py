@@ -103,12 +103,15 @@ async def test_all_instances_gather_and_those_that_leave_are_gone(link: Link) ->
     assert await heard(caller, "shop", 1) == ("10.0.0.2:50002",)
 
 
-async def test_our_sidecars_of_another_namespace_are_left_out(link: Link) -> None:
+async def test_our_sidecars_of_another_namespace_count_when_there_is_no_other(link: Link) -> None:
     await link.open(Instance("shop", "other", "10.0.0.1:50002"))
     caller = await link.open()
+    assert await caller.resolve("shop", "default") == ("10.0.0.1:50002",)
+
+    await link.open(Instance("shop", "default", "10.0.0.2:50002"))
+    await heard(caller, "shop", 1)
 
     assert await caller.resolve("shop", "other") == ("10.0.0.1:50002",)
-    assert caller.known("shop", "default") == ()
 
 
 async def test_a_killed_process_of_this_machine_is_forgotten(link: Link, start: "Start") -> None:
