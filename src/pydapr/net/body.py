@@ -82,6 +82,8 @@ class Body:
     def end(self) -> None:
         """Nothing more comes."""
         self.ended = True
+        if not self._chunks:
+            self._source = None
         if self._waiter is not None:
             self._wake()
 
@@ -127,8 +129,14 @@ class Body:
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         chunks.clear()
         size, self.buffered = self.buffered, 0
-        if self._source is not None and (not self.ended or size > SMALL):
-            self._source.body_consumed(self, size)
+        source = self._source
+        if source is not None:
+            if self.ended:
+                # Source and body hold each other: let go, so that neither waits for the garbage collector.
+                self._source = None
+                if size <= SMALL:
+                    return data
+            source.body_consumed(self, size)
         return data
 
     async def read(self) -> bytes:

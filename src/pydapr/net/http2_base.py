@@ -59,6 +59,11 @@ class Half:
         if connection.drained is not None:
             await connection.drain()
 
+    @property
+    def has_sent_all(self) -> bool:
+        """Whether our side has ended and nobody waits for it."""
+        return self.stream.ended and self._room is None
+
     def writable(self) -> None:
         """What was given has gone out."""
         room, self._room = self._room, None

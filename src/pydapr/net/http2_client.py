@@ -152,6 +152,8 @@ class ClientConnection(Http2Connection):
 
     def ended(self, request: Request) -> None:
         """`request` is over, well or not."""
+        if request.has_sent_all:
+            request.stream.owner = None  # they hold each other, and would wait for the garbage collector
         self._requests.discard(request)
         if self.is_draining and not self._requests:
             self.transport.close()
