@@ -1,9 +1,11 @@
-"""Bodies over `--max-body-size`, and tokens that let a call pass."""
+"""Bodies over `--max-body-size`, calls beyond `--app-max-concurrency`, and tokens that let a call pass."""
+
+import threading
 
 import pytest
 from tests.integration import harness, http_wire
 from tests.integration.harness import World
-from tests.integration.http_wire import Message
+from tests.integration.http_wire import Message, Wire
 
 
 def chunked(size: int) -> bytes:
@@ -68,3 +70,25 @@ def test_sidecar_shows_the_apps_token(world: World) -> None:
         assert sidecar.call("GET", url, "dapr-api-token: forged").status == 200
         assert app.last.get("dapr-api-token") == "secret"
     assert harness.OTHER or app.last.all("dapr-api-token") == ["secret"]
+
+
+def test_app_is_called_no_more_often_at_a_time_than_it_wants(world: World) -> None:
+    pairs = threading.Barrier(2)
+    under_way: set[Wire] = set()
+    most = 0
+
+    def handle(wire: Wire, request: Message) -> None:
+        nonlocal most
+        under_way.add(wire)
+        most = max(most, len(under_way))
+        pairs.wait(http_wire.LIMIT)
+        under_way.discard(wire)
+        wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    sidecar = world.sidecar("few", world.app(handle), "--app-max-concurrency", "2")
+    wires = [sidecar.connect() for _ in range(8)]
+    for wire in wires:
+        wire.send(http_wire.request("GET", f"/v1.0/invoke/{world.app_id('few')}/method/m"))
+
+    assert [wire.message().status for wire in wires] == [200] * 8
+    assert most == 2
