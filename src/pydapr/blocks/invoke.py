@@ -137,36 +137,42 @@ class Invoker:
         if not body.is_whole and body.length is not None and body.length <= REPLAYABLE_BYTES:
             body = call.body = Body.of(await body.read_all())
         can_replay = body.is_whole
+        has_own_policy = self.policies is not None and self.policies.names_app(app_id)
         tries: Tries | None = None
+        lost: RpcError | None = None
         missed: frozenset[str] = _NONE
         while True:
-            address = await self._address(app_id, namespace, missed)
             try:
+                address = await self._address(app_id, namespace, missed)
                 answer = await self._sidecars.invoke(address, app_id, namespace, call)
+            except NotFound:
+                if lost is None:
+                    raise
+                # It was there a moment ago, so it may be on its way back: the retries go on.
             except RpcError as error:
                 if error.code not in _LOST:
                     raise
-                has_own_policy = self.policies is not None and self.policies.names_app(app_id)
                 if self._sidecars.is_unreached(error):
                     self._resolver.report_dead(app_id, namespace, address)
                 elif has_own_policy or not can_replay:
                     raise
+                lost = error
                 missed |= {address}
                 if not missed.issuperset(self._resolver.known(app_id, namespace)):
                     continue
-                if has_own_policy:
-                    raise
-                tries = tries or self._built_in_tries()
-                pause = self._pause(tries, error) if can_replay else None
-                if pause is None:
-                    raise InvokeFailed(
-                        f"failed to invoke, id: {app_id}, err: failed to invoke target {app_id} "
-                        f"after {tries.retries} retries. Error: {error}"
-                    ) from None
             else:
                 if tries is not None:
                     tries.succeeded()
                 return answer
+            if has_own_policy:
+                raise lost
+            tries = tries or self._built_in_tries()
+            pause = self._pause(tries, lost) if can_replay else None
+            if pause is None:
+                raise InvokeFailed(
+                    f"failed to invoke, id: {app_id}, err: failed to invoke target {app_id} "
+                    f"after {tries.retries} retries. Error: {lost}"
+                )
             missed = _NONE
             await asyncio.sleep(pause)
 

@@ -44,6 +44,12 @@ def processes_marked(mark: str) -> list[int]:
     return found
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _hang_up_is_heard() -> None:
+    """What is started here is to hear SIGHUP, also when the tests run under nohup, which it would inherit."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 class Run:
     """A `dapr` command that runs, and its output so far."""
 

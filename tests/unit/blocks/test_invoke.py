@@ -4,7 +4,7 @@ import pytest
 
 from pydapr.app.channel import Answer, AppChannel, Call
 from pydapr.blocks.invoke import Invoker
-from pydapr.components.nameresolution import Addresses, Instance, Resolver
+from pydapr.components.nameresolution import Addresses, Instance, NotFound, Resolver
 from pydapr.errors import Code, InvokeFailed, RpcError
 from pydapr.net.body import Body
 from pydapr.policy import built_in
@@ -31,6 +31,22 @@ class Known(Resolver):
     def report_dead(self, app_id: str, namespace: str, address: str) -> None: ...
 
     async def close(self) -> None: ...
+
+
+class Vanishing(Known):
+    """Forgets an address that is reported dead, and finds it again when asked for the second time."""
+
+    asked = 0
+
+    async def resolve(self, app_id: str, namespace: str) -> Addresses:
+        self.asked += 1
+        if self.asked == 1:
+            raise NotFound(app_id)
+        self.addresses = ("a",)
+        return self.addresses
+
+    def report_dead(self, app_id: str, namespace: str, address: str) -> None:
+        self.addresses = ()
 
 
 class Sidecars:
@@ -60,9 +76,9 @@ def no_url(url: str) -> AppChannel:
     raise ValueError(url)
 
 
-def make(sidecars: Sidecars, *addresses: str, named: bool = False) -> Invoker:
+def make(sidecars: Sidecars, *addresses: str, named: bool = False, resolver: Resolver | None = None) -> Invoker:
     """With the built-in retries a millisecond apart."""
-    invoker = Invoker("me", "", Known(*addresses), sidecars, no_url)
+    invoker = Invoker("me", "", resolver or Known(*addresses), sidecars, no_url)
     invoker.policies = Resiliency()
     invoker.policies.retries[built_in.SERVICE] = Retry(duration=0.001, max_retries=3)
     if named:
@@ -95,6 +111,14 @@ async def test_other_instances_are_tried_before_any_pause() -> None:
     await make(sidecars, "a", "b", "c").invoke("other", call())
 
     assert sorted(address for address, _ in sidecars.called) == ["a", "b", "c"]
+
+
+async def test_app_that_is_gone_from_the_names_for_a_while_is_waited_for() -> None:
+    sidecars = Sidecars(UNREACHED)
+    names = Vanishing("a")
+
+    assert (await make(sidecars, resolver=names).invoke("other", call())).status == 200
+    assert names.asked == 2
 
 
 async def test_errors_that_are_no_loss_are_not_tried_again() -> None:

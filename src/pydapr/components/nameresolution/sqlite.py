@@ -7,6 +7,7 @@ not count. All SQL runs on one thread of its own.
 import asyncio
 import contextlib
 import re
+import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -140,8 +141,17 @@ class Sqlite(Remembering):
 
         wait = max(self._options.busy_timeout, 0.0)
         self._database = db = sqlite3.connect(self._uri, uri=True, timeout=wait, isolation_level=None)
+        patience = time.monotonic() + wait
         for pragma in self._pragmas:
-            db.execute(f"PRAGMA {pragma}")
+            # A change of the journal does not heed the busy timeout, and several sidecars may start at once.
+            while True:
+                try:
+                    db.execute(f"PRAGMA {pragma}")
+                    break
+                except sqlite3.OperationalError as error:
+                    if "locked" not in str(error) or time.monotonic() >= patience:
+                        raise
+                    time.sleep(0.005)
         self._migrate(db)
 
     def _migrate(self, db: "sqlite3.Connection") -> None:
