@@ -176,9 +176,8 @@ class Runtime:
             listening = server.bind(host, settings.internal_grpc_port)
         except OSError as error:
             if not settings.internal_grpc_port_derived:
-                raise Fatal(
-                    f"failed to start internal gRPC server: {_bind_error(host, settings.internal_grpc_port, error)}"
-                ) from None
+                reason = faces.bind_error(host, settings.internal_grpc_port, error)
+                raise Fatal(f"failed to start internal gRPC server: {reason}") from None
             listening = server.bind(host, 0)
         stack.callback(listening.close)
         return listening
@@ -389,7 +388,3 @@ async def _listens(host: str, port: int) -> bool:
         return False
     writer.close()
     return True
-
-
-def _bind_error(host: str, port: int, error: OSError) -> str:
-    return f"listen tcp {host}:{port}: bind: {(error.strerror or str(error)).lower()}"

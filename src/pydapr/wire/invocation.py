@@ -127,7 +127,11 @@ def literal_entry(key: bytes, value: bytes) -> bytes:
 
 def entries(headers: Sequence[Header]) -> bytes:
     """`headers` as the metadata map: keys in canonical case, repeated names under one key in their order."""
-    if len(dict(headers)) != len(headers):
+    return _entries(headers, dict(headers))
+
+
+def _entries(headers: Sequence[Header], by_name: Mapping[bytes, bytes]) -> bytes:
+    if len(by_name) != len(headers):
         return _grouped(headers)
     return b"".join([_encoded.get(header) or _encode(header) for header in headers])
 
@@ -198,16 +202,7 @@ def encode_response(code: int, headers: Sequence[Header], data: bytes = b"") -> 
     content_type = fields_by_name.get(b"content-type")
     if content_type:
         message += field(b"\x12", content_type)
-    if len(fields_by_name) != len(headers):
-        metadata = _grouped(headers)
-    else:
-        metadata = b"".join([_encoded.get(header) or _encode(header) for header in headers])
-    return field(b"\x0a", status) + metadata + field(b"\x22", message)
-
-
-def with_data(request: bytes, data: bytes) -> bytes:
-    """The unary form of what `encode_request` made: protobuf merges the two `message` fields."""
-    return request + field(b"\x1a", field(b"\x12", field(b"\x12", data))) if data else request
+    return field(b"\x0a", status) + _entries(headers, fields_by_name) + field(b"\x22", message)
 
 
 def stream_frame(leading: bytes, data: bytes, sequence: int) -> bytes:
