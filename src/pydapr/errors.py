@@ -81,8 +81,8 @@ class DaprError(Exception):
 class Details:
     """What an error tells besides its message, in the terms of google/rpc/error_details.proto.
 
-    `reason` and `metadata` are its ErrorInfo, `resource` the type and name of what is concerned, `violations` the fields
-    that are wrong and why, `links` descriptions and addresses of help.
+    `reason` and `metadata` are its ErrorInfo, `resource` the type and name of what is concerned, `violations` the
+    fields that are wrong and why, `links` descriptions and addresses of help.
     """
 
     __slots__ = ("links", "metadata", "reason", "resource", "violations")

@@ -14,7 +14,7 @@ from pydapr.observe import logging
 from pydapr.resources import component
 
 if TYPE_CHECKING:
-    from pydapr.blocks.state.encryption import Cipher
+    from pydapr.blocks.state import Cipher
     from pydapr.daprd.measures import Measures
     from pydapr.policy.resiliency import Resiliency
 
@@ -70,13 +70,13 @@ def _cipher(wanted: component.Component, properties: Mapping[str, str]) -> "Ciph
         return None
     if PRIMARY not in given:
         raise Refused(f"{SECONDARY} is given without {PRIMARY}; nothing would be encrypted")
-    from pydapr.blocks.state.encryption import Cipher
+    from pydapr.security import sealed
 
     primary = given[PRIMARY][0]
     if SECONDARY in given and given[SECONDARY][0] == primary and given[SECONDARY][1] != given[PRIMARY][1]:
         raise Refused(f"{PRIMARY} and {SECONDARY} are two keys of secret {primary}; values could not tell them apart")
     try:
-        cipher = Cipher(wanted.name, primary, dict(given.values()))
+        cipher = sealed.Keys(wanted.name, primary, dict(given.values()))
     except ValueError as error:
         raise Refused(f"failed to extract encryption key: {error}") from None
     log.info(f"Automatic encryption enabled for state store {wanted.name}")

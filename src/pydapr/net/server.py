@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 
 from pydapr.net import dial, http1_server, http2_server, keepalive
 from pydapr.net.exchange import Handler
-from pydapr.wire import http2
+from pydapr.wire import frames, http2
 
 if TYPE_CHECKING:
     import ssl
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
+_GREETING = frames.settings(())
 _SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
 
 
@@ -229,7 +230,9 @@ class _Sniffer(asyncio.Protocol):
         elif options.with_http1:
             self._hand_over(self._server.http1_protocol(), seen)
         else:
-            self.transport.abort()
+            # By this a client that begins with TLS learns what it has to do with, and says so to its user.
+            self.transport.write(_GREETING)
+            self.transport.close()
 
     def _hand_over(self, protocol: _Served, seen: bytes) -> None:
         if self._timer is not None:

@@ -36,6 +36,10 @@ RETRY_SECONDS = 10.0
 SOON_SECONDS = 1.0
 
 
+LEAST_SECONDS = 0.25
+"""Between two renewals, however short certificates live."""
+
+
 class Unavailable(Exception):
     """No identity could be had; the text says why, `reason` by which step in a word."""
 
@@ -81,8 +85,11 @@ Request = Callable[[bytes], Awaitable[Issued]]
 
 def renew_at(not_before: float, not_after: float, jwt_expires: float | None, now: float) -> float:
     """When an identity that was got `now` is to be renewed: at half of its life, token or certificate, if that is
-    sooner. A certificate's life begins before it is issued, by the clock skew that is allowed for."""
+    sooner. A certificate's life begins before it is issued, by the clock skew that is allowed for; of one whose half
+    is over by that, what is left is halved."""
     at = not_before + (not_after - not_before) / 2
+    if at <= now:
+        at = now + (not_after - now) / 2
     return at if jwt_expires is None else min(at, now + (jwt_expires - now) / 2)
 
 
@@ -209,7 +216,9 @@ class Source:
 
     def _take(self, identity: Identity) -> None:
         self._identity = identity
-        self._renew_at = renew_at(identity.not_before, identity.not_after, identity.jwt_expires, self._clock())
+        now = self._clock()
+        at = renew_at(identity.not_before, identity.not_after, identity.jwt_expires, now)
+        self._renew_at = max(at, now + LEAST_SECONDS)
         self._make_contexts()
         self._tell()
 

@@ -12,6 +12,7 @@ import pytest
 from tests.integration import http_wire
 from tests.integration.grpc_app import DAPR, invocation
 from tests.integration.harness import Sidecar, World, eventually
+from tests.integration.http_wire import Handler, Message, Wire
 
 CONFIG = """
 apiVersion: dapr.io/v1alpha1
@@ -113,6 +114,16 @@ def sidecar(world: World) -> Sidecar:
     return world.daprd("quiet", world.app(), *flags, environment=ENVIRONMENT).await_ready()
 
 
+def saying(answer: bytes) -> Handler:
+    """An app that says something and hangs up."""
+
+    def handle(wire: Wire, request: Message) -> None:
+        http_wire.always(answer)(wire, request)
+        wire.close()
+
+    return handle
+
+
 def over_http(world: World, sidecar: Sidecar) -> None:
     """Calls of all kinds, with the token and with wrong ones."""
     app = world.apps[0]
@@ -124,7 +135,7 @@ def over_http(world: World, sidecar: Sidecar) -> None:
         sidecar.call("POST" if "invoke" in target else "GET", target, TOKEN, *SECRETS, body=b"body-hush")
         sidecar.call("GET", target, "dapr-api-token: wrong-hush", *SECRETS)
     for answer in APP_ANSWERS:
-        app.handler = http_wire.always(answer) if answer else lambda wire, _: wire.close()
+        app.handler = saying(answer)
         with contextlib.suppress(http_wire.Broken, OSError):
             sidecar.call("POST", own, TOKEN, *SECRETS, body=b"body-hush")
     for request in MALFORMED:
@@ -182,4 +193,4 @@ def test_it_was_a_secret_that_was_passed(world: World, sidecar: Sidecar) -> None
     assert answer.body == b"body-hush"
     assert world.apps[0].last.get("authorization") == "Bearer bearer-hush"
     assert world.apps[0].last.all("dapr-api-token") == ["app-hush"]
-    assert sidecar.call("GET", "/v1.0/secrets/env/STORED", TOKEN).body == b'{"STORED":"stored-hush"}'
+    assert sidecar.call("GET", "/v1.0/secrets/env/STORED", TOKEN).body == b'{"STORED":"stored-hush"}\n'

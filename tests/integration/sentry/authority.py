@@ -35,6 +35,7 @@ class Authority:
         program: list[str] | None = None,
         configuration: str = CONFIGURATION,
         environment: dict[str, str] | None = None,
+        port: int = 0,
     ) -> None:
         self.flags = flags
         self.credentials = folder / "credentials"
@@ -42,6 +43,7 @@ class Authority:
         config = folder / "config.yaml"
         config.write_text(configuration)
         self.port, self.health_port, self.metrics_port, self.oidc_port = (harness.free_port() for _ in range(4))
+        self.port = port or self.port
         ports = {
             "--port": self.port,
             "--healthz-port": self.health_port,

@@ -1,7 +1,7 @@
 """The bodies of the state API over HTTP, read and written. Used by `state`, which imports this with its first request.
 
-Values go through as they came, byte by byte. What is in the usual form is read by msgspec; the rest as Go would read it:
-names without regard to case, unknown ones passed over, nothing minded that stands behind the document.
+Values go through as they came, byte by byte. What is in the usual form is read by msgspec; the rest as Go would read
+it: names without regard to case, unknown ones passed over, nothing minded that stands behind the document.
 """
 
 import json

@@ -1,7 +1,7 @@
 """State for the app: in which store, under which key, encrypted or not, under which policies.
 
-Called by the faces; goes on to `components.state`. `keys` has the prefixes, `encryption` the ciphers. Rules and words
-are the original's (v1.18.3, `pkg/api/http/http.go`, `pkg/api/grpc/grpc.go`, `pkg/components/state/bulk.go`); new are
+Called by the faces; goes on to `components.state`. `keys` has the prefixes, `security.sealed` the ciphers. Rules and
+words are the original's (v1.18.3, `pkg/api/http/http.go`, `pkg/api/grpc/grpc.go`, `pkg/components/state`); new are
 the listing of keys, and errors where that one breaks off.
 """
 
@@ -10,7 +10,7 @@ import base64
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import perf_counter
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pydapr.blocks.state import keys
 from pydapr.components import state
@@ -32,7 +32,6 @@ from pydapr.policy.breaker import Refused
 from pydapr.policy.runner import DeadlineExceeded, Runner
 
 if TYPE_CHECKING:
-    from pydapr.blocks.state.encryption import Cipher
     from pydapr.observe.metrics_blocks import OperationMetrics
 
 T = TypeVar("T")
@@ -46,12 +45,21 @@ MOST_LISTED = 1000
 """Keys on a page of a listing."""
 
 
+class Cipher(Protocol):
+    """Makes values unreadable for the store."""
+
+    def encrypt(self, value: bytes) -> bytes: ...
+
+    def decrypt(self, value: bytes) -> bytes:
+        """Raises `ValueError`."""
+
+
 class Store:
     """An open store as apps have it: `prefix` before their keys, `cipher` around their values if there is one."""
 
     __slots__ = ("cipher", "name", "prefix", "store")
 
-    def __init__(self, name: str, store: StateStore, prefix: str, cipher: "Cipher | None" = None) -> None:
+    def __init__(self, name: str, store: StateStore, prefix: str, cipher: Cipher | None = None) -> None:
         self.name, self.store, self.prefix, self.cipher = name, store, prefix, cipher
 
     def key(self, key: str) -> str:
@@ -82,13 +90,12 @@ class State:
         self._runner = Runner(StateError)
         self.metrics: OperationMetrics | None = None
 
-    def store(self, name: str) -> Store:
+    def store(self, name: str, tells_app: bool = True) -> Store:
+        """The store of a name. Raises `DaprError`, which tells the app's id, too, unless that is not wanted."""
         found = self._stores.get(name)
         if found is not None:
             return found
-        if not self._stores:
-            raise StateStoreNotConfigured(name, self._app_id)
-        raise StateStoreNotFound(name, self._app_id)
+        raise (StateStoreNotFound if self._stores else StateStoreNotConfigured)(name, self._app_id if tells_app else "")
 
     async def get(self, store: Store, key: str, consistency: str, metadata: Mapping[str, str]) -> Item | None:
         """What stands under a key, None when nothing does."""
@@ -179,7 +186,7 @@ class State:
         """What a query finds, by the keys as their apps have them."""
         from pydapr.lib import query
 
-        store = self.store(name)
+        store = self.store(name, tells_app=False)
         if state.QUERY_API not in store.store.features:
             raise QueryNotSupported(name)
         if store.cipher is not None:
@@ -320,7 +327,7 @@ def _codes(error: Exception) -> tuple[int, Code]:
     return 500, Code.INTERNAL
 
 
-def _decrypted(cipher: "Cipher", item: Item) -> Item:
+def _decrypted(cipher: Cipher, item: Item) -> Item:
     return Item(cipher.decrypt(item.value), item.etag, item.metadata)
 
 

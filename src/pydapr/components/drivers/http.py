@@ -118,6 +118,6 @@ async def request(
 
 
 def _shown(url: str) -> str:
-    """`url` for messages: without the name and the password that may stand in it."""
+    """`url` for messages: without the name, the password and the parameters that may stand in it."""
     parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()

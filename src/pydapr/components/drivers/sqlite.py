@@ -122,30 +122,43 @@ class Database:
         self._refusals = refusals
         self._writes: SimpleQueue[_Job | None] = SimpleQueue()
         self._reads = self._writes if where.is_in_memory else SimpleQueue[_Job | None]()
-        self._threads: list[threading.Thread] = []
+        self._is_open = False
+        self._ended: list[tuple[SimpleQueue[_Job | None], asyncio.Future[None]]] = []
+        """What each thread gets its work from, and what is done when it is over."""
 
     async def open(self, prepare: Work[None]) -> None:
         """Connects, and has `prepare` make the tables, within one exclusive transaction. Raises `Failed`."""
         loop = asyncio.get_running_loop()
-        queues = [self._writes] if self._reads is self._writes else [self._writes, self._reads]
-        for queue in queues:
-            connected: asyncio.Future[None] = loop.create_future()
-            given = (queue, prepare if queue is self._writes else None, connected, loop)
-            thread = threading.Thread(target=self._serve, args=given, name="sqlite", daemon=True)
-            self._threads.append(thread)
-            thread.start()
-            await connected
+        self._is_open = True
+        await self._start(loop, self._writes, prepare)
+        if self._reads is not self._writes:
+            await self._start(loop, self._reads, None)
+
+    async def _start(
+        self, loop: asyncio.AbstractEventLoop, queue: "SimpleQueue[_Job | None]", prepare: Work[None] | None
+    ) -> None:
+        connected, ended = loop.create_future(), loop.create_future()
+        self._ended.append((queue, ended))
+
+        def run() -> None:
+            try:
+                self._serve(loop, queue, prepare, connected)
+            finally:
+                _call(loop, _succeed, ended)
+
+        # Not of asyncio's own pool, which the end of the process waits for, however long the disk hangs.
+        threading.Thread(target=run, name="sqlite", daemon=True).start()
+        await connected
 
     async def close(self) -> None:
         """Ends after what was begun; waits for it no longer than for any call."""
-        threads, self._threads = self._threads, []
-        if not threads:
-            return
-        for queue in {id(self._writes): self._writes, id(self._reads): self._reads}.values():
+        self._is_open = False
+        ended, self._ended = self._ended, []
+        for queue, _ in ended:
             queue.put(None)
-        end = time.monotonic() + self._timeout
-        while any(thread.is_alive() for thread in threads) and time.monotonic() < end:
-            await asyncio.sleep(_PAUSE)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._timeout):
+                await asyncio.gather(*(future for _, future in ended))
 
     async def write(self, work: Work[T], is_several: bool = False) -> T:
         """The result of `work`, which is committed then. `is_several` if it has statements that hold all or none."""
@@ -156,7 +169,7 @@ class Database:
         return await self._done(self._reads, work, False)
 
     async def _done(self, queue: "SimpleQueue[_Job | None]", work: Work[T], is_several: bool) -> T:
-        if not self._threads:
+        if not self._is_open:
             raise Failed("the database is not open", False)
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         queue.put(_Job(work, future, is_several))
@@ -170,34 +183,32 @@ class Database:
 
     def _serve(
         self,
+        loop: asyncio.AbstractEventLoop,
         queue: "SimpleQueue[_Job | None]",
         prepare: Work[None] | None,
         connected: "asyncio.Future[None]",
-        loop: asyncio.AbstractEventLoop,
     ) -> None:
-        import sqlite3
-
         try:
             db = connect(self._where, self._busy)
             if prepare is not None:
                 self._transact(db, "BEGIN EXCLUSIVE", lambda: prepare(db))
-        except (sqlite3.Error, Failed) as error:
+        except Exception as error:  # whatever it is, it belongs to who waits
             _call(loop, _fail, connected, Failed(str(error), False))
             return
         _call(loop, _succeed, connected)
-        carry_out = self._read if queue is self._reads and queue is not self._writes else self._write
+        carry_out = self._write if queue is self._writes else self._read
         with contextlib.closing(db):
-            while (first := queue.get()) is not None:
-                jobs, is_last = [first], False
-                while len(jobs) < MOST and not queue.empty() and not is_last:
+            is_last = False
+            while not is_last:
+                jobs: list[_Job] = []
+                while len(jobs) < MOST and not is_last and (not jobs or not queue.empty()):
                     job = queue.get()
                     is_last = job is None
-                    if job is not None:
+                    # Nobody waits for what was cancelled before its turn.
+                    if job is not None and not job.future.cancelled():
                         jobs.append(job)
                 carry_out(db, jobs)
                 _call(loop, _settle, jobs)
-                if is_last:
-                    break
 
     def _read(self, db: "sqlite3.Connection", jobs: list[_Job]) -> None:
         for job in jobs:
@@ -208,6 +219,8 @@ class Database:
 
     def _write(self, db: "sqlite3.Connection", jobs: list[_Job]) -> None:
         """All jobs in one transaction; each by itself if one of them stands in the way of the others."""
+        if not jobs:
+            return
         try:
             self._transact(db, "BEGIN IMMEDIATE", lambda: self._each(db, jobs))
         except Exception as error:

@@ -133,7 +133,11 @@ class InMemory(StateStore):
 
 
 def _ttl(request: Set) -> int:
-    return state.ttl_seconds(request.metadata) or 0 if request.metadata else 0
+    """As with the original, any number below one is for ever. Raises `StateError`."""
+    text = request.metadata.get(state.TTL_IN_SECONDS) if request.metadata else None
+    if not text or (text.startswith("-") and text[1:].isdecimal()):
+        return 0
+    return state.ttl_seconds(request.metadata) or 0
 
 
 async def _outcome(work: Awaitable[None]) -> StateError | None:

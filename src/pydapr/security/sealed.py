@@ -1,7 +1,7 @@
 """Values that a store shall not be able to read: AES-GCM, in the original's form (v1.18.3, `pkg/encryption`).
 
 A value is base64 of nonce and ciphertext, two bars, and the name of the secret that has the key: so that values under
-an older key, the secondary, can still be read. Made by `daprd.state`, used by the block.
+an older key, the secondary, can still be read. Made by `daprd.state` for `blocks.state`.
 """
 
 import base64
@@ -20,7 +20,7 @@ class Unreadable(ValueError):
     """A value cannot be decrypted."""
 
 
-class Cipher:
+class Keys:
     """Encrypts with the primary key, decrypts with any. Keys are hexadecimal, by the name of their secret.
 
     Raises `ValueError`, without any part of a key, when one of them is none.
