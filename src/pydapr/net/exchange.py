@@ -7,12 +7,15 @@ Made by the connections (`net.http1`, `net.http2`), handed to the handler of a s
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+from mypy_extensions import mypyc_attr
+
 from pydapr.net.body import Body
 
 Header = tuple[bytes, bytes]
 Headers = Sequence[Header]
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Exchange(ABC):
     """What a handler reads and how it answers.
 

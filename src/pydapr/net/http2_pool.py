@@ -87,7 +87,7 @@ class Pool:
         connection = http2_client.ClientConnection(self._loop, lost, room, self._limits)
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                await self._connect(address, lambda: connection)
+                await self._connect(address, lambda: connection.protocol)
         except TimeoutError:
             raise Unreachable(f"dial tcp {address}: i/o timeout") from None
         except ConnectionRefusedError:

@@ -253,6 +253,7 @@ class _Inbound(http2_server.ServerHalf):
     """The client's end: what it sends goes on to the server."""
 
     __slots__ = ("_gauge", "_relay", "held", "relays", "target")
+    __deletable__ = ["_relay", "target"]  # noqa: RUF012
 
     target: Half
 
@@ -304,6 +305,7 @@ class _Onward(http2_client.Request):
     """The server's end: what it answers goes back to the client."""
 
     __slots__ = ("_client", "_gauge", "_relay", "held")
+    __deletable__ = ["_client", "_relay"]  # noqa: RUF012
 
     relays = True
 
