@@ -58,12 +58,14 @@ class RpcError(Exception):
 class DaprError(Exception):
     """An answer of the API that is an error.
 
-    `status` is the HTTP status, `grpc` the gRPC code, `code` the `errorCode` in the body.
+    `status` is the HTTP status, `grpc` the gRPC code, `code` the `errorCode` in the body, `category` the part of
+    the API that metrics of errors count it under.
     """
 
     status = 500
     grpc = Code.INTERNAL
     code = "ERROR"
+    category = "common"
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -74,13 +76,13 @@ class InvokeFailed(DaprError):
     """A service could not be invoked: not found, not reached, or the call broke before an answer began."""
 
     code = "ERR_DIRECT_INVOKE"
+    category = "service-invocation"
 
 
 class InvokeDenied(InvokeFailed):
-    """The callee's access rules refuse the call."""
+    """The callee's access rules refuse the call. Only HTTP has a status of its own for it, as with the original."""
 
     status = 403
-    grpc = Code.PERMISSION_DENIED
 
 
 class NoTarget(InvokeFailed):
@@ -97,6 +99,7 @@ class NotReady(DaprError):
     """Some part of the sidecar is not ready; `targets` names which."""
 
     code = "ERR_HEALTH_NOT_READY"
+    category = "health"
 
     def __init__(self, targets: str) -> None:
         super().__init__(f"dapr is not ready: [{targets}]")
@@ -106,6 +109,7 @@ class OutboundNotReady(DaprError):
     """Components are not loaded yet, so the app cannot use the sidecar."""
 
     code = "ERR_OUTBOUND_HEALTH_NOT_READY"
+    category = "health"
 
     def __init__(self) -> None:
         super().__init__("dapr outbound is not ready")
@@ -115,6 +119,7 @@ class WrongAppId(DaprError):
     """The health check asked for another app than the one beside this sidecar."""
 
     code = "ERR_HEALTH_APPID_NOT_MATCH"
+    category = "health"
 
     def __init__(self) -> None:
         super().__init__("dapr app-id does not match")
@@ -140,6 +145,45 @@ class TooManyAttributes(DaprError):
 
     def __init__(self, most: int) -> None:
         super().__init__(f"invalid request: metadata hold no more than {most} attributes")
+
+
+class SecretStoresNotConfigured(DaprError):
+    """There is no secret store at all."""
+
+    grpc = Code.FAILED_PRECONDITION
+    code = "ERR_SECRET_STORES_NOT_CONFIGURED"
+    category = "secret"
+
+    def __init__(self) -> None:
+        super().__init__("secret store is not configured")
+
+
+class SecretStoreNotFound(DaprError):
+    """There is no secret store of this name."""
+
+    status = 401
+    grpc = Code.INVALID_ARGUMENT
+    code = "ERR_SECRET_STORE_NOT_FOUND"
+    category = "secret"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"failed finding secret store with key {name}")
+
+
+class SecretDenied(DaprError):
+    """The Configuration does not let the app read this secret."""
+
+    status = 403
+    grpc = Code.PERMISSION_DENIED
+    code = "ERR_PERMISSION_DENIED"
+    category = "secret"
+
+
+class SecretFailed(DaprError):
+    """The store has no such secret, or could not be asked."""
+
+    code = "ERR_SECRET_GET"
+    category = "secret"
 
 
 class Internal(DaprError):

@@ -3,11 +3,13 @@
     python tests/benchmarks/bench_invoke.py [requests]
 
 Prints microseconds of CPU per request for caller and callee together, with the same headers each time and
-with a header that is new each time, at 16 requests in flight. Compare before and after in one sitting.
+with a header that is new each time, at 16 requests in flight, and what metrics add: the same in turns without and
+with them, the median of each and the difference. Compare before and after in one sitting.
 """
 
 import asyncio
 import gc
+import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -15,12 +17,18 @@ from collections.abc import Callable
 import uvloop
 
 from pydapr.api import internal
+from pydapr.api.grpc import traced as grpc_traced
 from pydapr.api.http import invoke, router
+from pydapr.api.http import traced as http_traced
 from pydapr.app import http as app_http
 from pydapr.blocks.invoke import Invoker
 from pydapr.components.nameresolution import Addresses, Instance, Resolver
+from pydapr.daprd.measures import Measures
 from pydapr.net import http1_server, http2_pool, http2_server
+from pydapr.observe import metrics
+from pydapr.observe.tracing import Tracer
 from pydapr.peers import sidecar
+from pydapr.resources import configuration
 from pydapr.wire import http2
 
 BODY = b"x" * 1024
@@ -77,28 +85,45 @@ def no_url(url: str) -> app_http.HttpChannel:
     raise ValueError(url)
 
 
-async def build() -> tuple[list[http1_server.ServerConnection], "asyncio.Queue[int]"]:
+def measures(app_id: str) -> Measures:
+    return Measures(metrics.Registry({"app_id": app_id}), configuration.Metrics())
+
+
+async def build(
+    measured: bool, tracer: Tracer | None = None
+) -> tuple[list[http1_server.ServerConnection], "asyncio.Queue[int]"]:
     loop = asyncio.get_running_loop()
     never = Fixed()
+    of_caller, of_callee = measures("caller"), measures("callee")
     unused = http2_pool.Pool(lambda address, factory: connect_app(factory), http2.Limits())
     callee = Invoker("callee", "", never, sidecar.Sidecars(unused, "callee", "", "192.0.2.1"), no_url)
     callee.app = app_http.HttpChannel(connect_app, "http://127.0.0.1:1", "127.0.0.1:1")
-    methods = internal.InternalApi(callee, 4 << 20).methods()
+    if measured:
+        callee.app = of_callee.channel(callee.app, "")
+    around = None if tracer is None else lambda method: grpc_traced.internal(method, tracer, "callee")
+    methods = internal.InternalApi(callee, 4 << 20, of_callee.services if measured else None).methods(None, around)
 
     async def connect_callee(address: str, factory: Callable[[], asyncio.Protocol]) -> object:
         client = factory()
         server = http2_server.ServerConnection(loop, methods, http2.Limits(), lambda _: None)
+        server.h2.keeps_traces_apart = True
         server.connection_made(Wire(client.data_received))
         client.connection_made(Wire(server.data_received))
         return client
 
     pool = http2_pool.Pool(connect_callee, http2.Limits())
-    caller = Invoker("caller", "", never, sidecar.Sidecars(pool, "caller", "", "192.0.2.1"), no_url)
+    sidecars = sidecar.Sidecars(pool, "caller", "", "192.0.2.1")
+    if measured:
+        sidecars.metrics = of_caller.services
+    caller = Invoker("caller", "", never, sidecars, no_url)
     handler = router.Router({}, invoke.InvokeApi(caller, 4 << 20).handle)
+    if measured:
+        handler.metrics = of_caller.http
     answered: asyncio.Queue[int] = asyncio.Queue()
+    entry = handler if tracer is None else http_traced.traced(handler, tracer)
     connections = []
     for number in range(IN_FLIGHT):
-        connection = http1_server.ServerConnection(loop, handler, 8192, lambda _: None)
+        connection = http1_server.ServerConnection(loop, entry, 8192, lambda _: None)
 
         def got(data: bytes, number: int = number) -> None:
             if not data.startswith(b"HTTP/1.1 200 OK") or len(data) < 1024:
@@ -117,8 +142,8 @@ def request(extra: bytes) -> bytes:
     )
 
 
-async def run(count: int, make: Callable[[int], bytes]) -> float:
-    connections, answered = await build()
+async def run(count: int, make: Callable[[int], bytes], measured: bool = False, tracer: Tracer | None = None) -> float:
+    connections, answered = await build(measured, tracer)
     for number in range(IN_FLIGHT):
         connections[number].data_received(make(number))
     began = time.process_time()
@@ -142,6 +167,13 @@ def main() -> None:
         new = [request(b"Traceparent: 00-%032x-%016x-01\r\n" % (n, n)) for n in range(count)]
         for _ in range(2):
             print(f"one header is new {runner.run(run(count, new.__getitem__)):6.1f} us")
+        pairs = [
+            (runner.run(run(count // 4, lambda _: same)), runner.run(run(count // 4, lambda _: same, measured=True)))
+            for _ in range(16)
+        ]
+        without, with_metrics = (statistics.median(side) for side in zip(*pairs, strict=True))
+        added = statistics.median(after - before for before, after in pairs)
+        print(f"without metrics {without:.1f} us, with {with_metrics:.1f} us: {added:+.2f} us")
 
 
 if __name__ == "__main__":

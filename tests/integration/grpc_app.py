@@ -17,14 +17,14 @@ DAPR = "/dapr.proto.runtime.v1.Dapr/"
 class GrpcApp(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no types
     """Answers any service by the last part of the method's name; `seen` has the metadata of the last call."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.seen: list[tuple[str, Any]] = []
         self.request = b""
         self.was_cancelled = threading.Event()
         self.answer = appcalls.Response()
         self.server = grpc.server(ThreadPoolExecutor(64))
         self.server.add_generic_rpc_handlers((self,))
-        self.port = int(self.server.add_insecure_port("127.0.0.1:0"))
+        self.port = int(self.server.add_insecure_port(f"127.0.0.1:{port}"))
         self.server.start()
 
     def service(self, details: Any) -> Any:

@@ -4,16 +4,21 @@ Handler of the internal server; goes on to `blocks.invoke`. The checks and their
 (v1.18.3, `pkg/api/grpc/daprinternal.go`).
 """
 
-from pydapr.app import rpc
+from collections.abc import Callable
+
+from pydapr.app import paths, rpc
 from pydapr.app.channel import Answer, Call
 from pydapr.blocks.invoke import Invoker
 from pydapr.errors import Code, RpcError
 from pydapr.net import grpc_server
 from pydapr.net.body import Body, BodyError
 from pydapr.net.http2_server import ServerExchange
+from pydapr.observe.metrics_service import ServiceMetrics
 from pydapr.peers.payloads import Payloads
+from pydapr.policy.gate import Gate
 from pydapr.wire import appcalls, grpc, invocation
 from pydapr.wire import headers as names
+from pydapr.wire.tracecontext import Trace
 
 SERVICE = b"/dapr.proto.internals.v1.ServiceInvocation/"
 PIECE = 64 * 1024
@@ -21,25 +26,53 @@ PIECE = 64 * 1024
 
 
 class InternalApi:
-    """Answers calls of other sidecars. `max_message` bounds one message, in bytes."""
+    """Answers calls of other sidecars. `max_message` bounds one message, in bytes; `gate` knows who may call what."""
 
-    def __init__(self, invoker: Invoker, max_message: int) -> None:
+    def __init__(
+        self, invoker: Invoker, max_message: int, metrics: ServiceMetrics | None = None, gate: Gate | None = None
+    ) -> None:
         self._invoker = invoker
         self._max_message = max_message
+        self._metrics = metrics
+        self._gate = gate
 
-    def methods(self, others: grpc_server.Method | None = None) -> grpc_server.Methods:
-        """The handler for the server; `others` answers methods that are not of this service."""
-        return grpc_server.Methods(
-            {SERVICE + b"CallLocal": self.call_local, SERVICE + b"CallLocalStream": self.call_local_stream}, others
-        )
+    def methods(
+        self,
+        others: grpc_server.Method | None = None,
+        around: Callable[[grpc_server.Method], grpc_server.Method] | None = None,
+    ) -> grpc_server.Methods:
+        """The handler for the server; `others` answers methods that are not of this service.
+
+        `around` is put around each method of this service.
+        """
+        table: dict[bytes, grpc_server.Method] = {
+            SERVICE + b"CallLocal": self.call_local, SERVICE + b"CallLocalStream": self.call_local_stream
+        }  # fmt: skip
+        if around is not None:
+            table = {path: around(method) for path, method in table.items()}
+        return grpc_server.Methods(table, others)
 
     async def call_local_stream(self, exchange: ServerExchange) -> None:
         """Calls the app; bodies of request and answer pass while they arrive."""
         if self._invoker.app is None:
             raise RpcError(Code.INTERNAL, "app channel is not initialized")
         reader = grpc.MessageReader(self._max_message, _encoding(exchange))
-        call = await _streamed_call(exchange, reader, self._invoker.app.takes_rpc)
-        answer = await self._invoker.call_app(call)
+        call = await self._streamed_call(exchange, reader, self._invoker.app.takes_rpc)
+        trace = exchange.trace
+        if trace is not None and trace.record is not None:
+            trace.record.called("", call.method)
+        metrics = self._metrics
+        if metrics is None:
+            answer = await self._invoker.call_app(call)
+        else:  # as in `_call_app`, without its station on the way of every call
+            caller = names.first(call.headers, b"dapr-caller-app-id") or b"unknown"
+            metrics.received(caller)
+            try:
+                answer = await self._invoker.call_app(call)
+            except RpcError:
+                metrics.replied(caller, Code.INTERNAL)
+                raise
+            metrics.replied(caller, _status(answer))
         if isinstance(answer, rpc.RpcAnswer):
             frame = invocation.stream_frame(answer.response.encode(False), answer.response.data[:PIECE], 0)
             exchange.begin_block(grpc_server.HEAD_BLOCK)
@@ -67,13 +100,19 @@ class InternalApi:
         reader = grpc.MessageReader(self._max_message, _encoding(exchange))
         try:
             messages = reader.feed(await exchange.body.read_all())
-            request = invocation.decode_request(messages[0] if messages else b"")
+            request, given = invocation.decode_traced(messages[0] if messages else b"")
         except invocation.Invalid as error:
             raise RpcError(Code.INTERNAL, f"grpc: error unmarshalling request: {error}") from None
         if not request.has_message:
             raise RpcError(Code.INVALID_ARGUMENT, "parsing InternalInvokeRequest error: field Message is nil")
         takes_rpc = self._invoker.app is not None and self._invoker.app.takes_rpc
-        answer = await self._invoker.call_app(_call(request, Body.of(request.data), messages[0], takes_rpc))
+        if self._gate is not None:
+            _check(self._gate, exchange, request, takes_rpc)
+        trace = exchange.trace
+        call = _call(request, Body.of(request.data), messages[0], takes_rpc, trace, given)
+        if trace is not None and trace.record is not None:
+            trace.record.called("", call.method)
+        answer = await self._call_app(call)
         if isinstance(answer, rpc.RpcAnswer):
             grpc_server.reply(exchange, answer.response.encode(True))
             return
@@ -85,32 +124,67 @@ class InternalApi:
             answer.close()
         grpc_server.reply(exchange, invocation.encode_response(answer.status, answer.headers, data))
 
-
-async def _streamed_call(exchange: ServerExchange, reader: grpc.MessageReader, takes_rpc: bool) -> Call:
-    """The call in the leading message; its body is what follows."""
-    messages: list[bytes] = []
-    while not messages:
+    async def _streamed_call(self, exchange: ServerExchange, reader: grpc.MessageReader, takes_rpc: bool) -> Call:
+        """The call in the leading message; its body is what follows."""
+        messages: list[bytes] = []
+        while not messages:
+            try:
+                data = await exchange.body.read()
+            except BodyError as error:
+                raise RpcError(Code.CANCELLED, str(error)) from None
+            if not data:
+                raise RpcError(Code.INTERNAL, "EOF")
+            messages = reader.feed(data)
         try:
-            data = await exchange.body.read()
-        except BodyError as error:
-            raise RpcError(Code.CANCELLED, str(error)) from None
-        if not data:
-            raise RpcError(Code.INTERNAL, "EOF")
-        messages = reader.feed(data)
+            leading, payload, sequence = invocation.decode_stream(messages[0])
+            request, given = invocation.decode_traced(leading)
+        except invocation.Invalid as error:
+            raise RpcError(Code.INTERNAL, f"grpc: error unmarshalling request: {error}") from None
+        if not request.has_metadata or not request.has_message:
+            text = "request does not contain the required fields in the leading chunk"
+            raise RpcError(Code.INVALID_ARGUMENT, f"parsing InternalInvokeRequest error: {text}")
+        if self._gate is not None:
+            _check(self._gate, exchange, request, takes_rpc)
+        body: Body
+        if exchange.body.is_whole and not exchange.body.buffered and len(messages) == 1 and not sequence:
+            body = Body.of(payload or b"")
+        else:
+            body = Payloads(exchange.body, reader, (payload, sequence), messages[1:], _nothing, request.content_length)
+        return _call(request, body, leading, takes_rpc, exchange.trace, given)
+
+    async def _call_app(self, call: Call) -> Answer:
+        """`Invoker.call_app`, with the call and its answer counted where there are metrics."""
+        metrics = self._metrics
+        if metrics is None:
+            return await self._invoker.call_app(call)
+        caller = names.first(call.headers, b"dapr-caller-app-id") or b"unknown"
+        metrics.received(caller)
+        status: int = Code.INTERNAL
+        try:
+            answer = await self._invoker.call_app(call)
+            status = _status(answer)
+        finally:
+            metrics.replied(caller, status)
+        return answer
+
+
+def _check(gate: Gate, exchange: ServerExchange, request: invocation.Request, takes_rpc: bool) -> None:
+    """Whether the access rules let the call pass. Raises `RpcError` if not."""
     try:
-        leading, payload, sequence = invocation.decode_stream(messages[0])
-        request = invocation.decode_request(leading)
-    except invocation.Invalid as error:
-        raise RpcError(Code.INTERNAL, f"grpc: error unmarshalling request: {error}") from None
-    if not request.has_metadata or not request.has_message:
-        text = "request does not contain the required fields in the leading chunk"
-        raise RpcError(Code.INVALID_ARGUMENT, f"parsing InternalInvokeRequest error: {text}")
-    body: Body
-    if exchange.body.is_whole and not exchange.body.buffered and len(messages) == 1 and not sequence:
-        body = Body.of(payload or b"")
-    else:
-        body = Payloads(exchange.body, reader, (payload, sequence), messages[1:], _nothing, request.content_length)
-    return _call(request, body, leading, takes_rpc)
+        operation = paths.normalize(request.method.decode("utf-8", "surrogateescape"))
+    except paths.Invalid as error:
+        raise RpcError(Code.INVALID_ARGUMENT, f"invalid method: {error}") from None
+    verb = "" if takes_rpc or request.verb < 0 or not request.has_metadata else _verb(request.verb)
+    gate.check(exchange.peer_identity, operation, verb)
+
+
+def _verb(number: int) -> str:
+    return invocation.VERBS[number].decode() if number < len(invocation.VERBS) else str(number)
+
+
+def _status(answer: Answer) -> int:
+    """HTTP's, or gRPC's of an app that speaks that."""
+    return answer.response.code if isinstance(answer, rpc.RpcAnswer) else answer.status
 
 
 def _wants_events(call: Call) -> bool:
@@ -122,23 +196,31 @@ def _nothing() -> None:
     """The end of a request needs no further check: HTTP/2 has made sure that it is one."""
 
 
-def _call(request: invocation.Request, body: Body, encoded: bytes, takes_rpc: bool) -> Call:
-    """The call in `request`, which is `encoded`."""
+def _call(
+    request: invocation.Request, body: Body, encoded: bytes, takes_rpc: bool, trace: Trace | None, given: bytes
+) -> Call:
+    """The call in `request`, which is `encoded`. `given` is the client's `traceparent` where it stands apart."""
     if request.version != 1:
         text = f"rpc error: code = Unimplemented desc = Unsupported spec version: {request.version}"
         raise RpcError(Code.INTERNAL, f"error invoking app channel: {text}")
     if takes_rpc:
-        return _rpc_call(request, body, encoded)
+        return _rpc_call(request, body, encoded, trace)
     if request.verb < 0:
         text = "rpc error: code = InvalidArgument desc = missing HTTP extension field"
         raise RpcError(Code.INTERNAL, f"error invoking app channel: {text}")
     verb = invocation.VERBS[request.verb] if request.verb < len(invocation.VERBS) else b""
-    return Call(
-        verb, request.method.decode("utf-8", "surrogateescape"), request.query, request.headers, body, is_clean=True
-    )
+    headers = request.headers
+    says_trace = request.says_trace
+    if given and (trace is None or not trace.is_known):
+        headers = [*headers, (b"traceparent", given)]
+        says_trace = True
+    method = request.method.decode("utf-8", "surrogateescape")
+    call = Call(verb, method, request.query, headers, body, True, trace)
+    call.says_trace = says_trace
+    return call
 
 
-def _rpc_call(request: invocation.Request, body: Body, encoded: bytes) -> Call:
+def _rpc_call(request: invocation.Request, body: Body, encoded: bytes, trace: Trace | None) -> Call:
     """The call for an app that speaks gRPC, which gets binary metadata too."""
     verb = invocation.VERBS[request.verb] if 0 <= request.verb < len(invocation.VERBS) else b""
     raw = appcalls.metadata_of(encoded)
@@ -152,7 +234,9 @@ def _rpc_call(request: invocation.Request, body: Body, encoded: bytes) -> Call:
         names.first(request.headers, b"content-type") or b"",
         None if request.verb < 0 else (verb, request.query),
     )
-    return rpc.RpcCall(metadata, message, body)
+    call = rpc.RpcCall(metadata, message, body)
+    call.trace = trace
+    return call
 
 
 async def _stream(exchange: ServerExchange, head: bytes, answer: Answer) -> None:

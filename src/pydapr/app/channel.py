@@ -6,9 +6,13 @@ fields in lower case, bodies as they came.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from pydapr.errors import RpcError
 from pydapr.net.body import Body, BodyError
+
+if TYPE_CHECKING:
+    from pydapr.wire.tracecontext import Trace
 
 Header = tuple[bytes, bytes]
 
@@ -17,10 +21,11 @@ class Call:
     """One call of a method of an app.
 
     `method` is the decoded path without query; `query` the raw query without question mark; `headers` are
-    those of the client, Content-Type among them; unless the call `is_clean` they are unfiltered.
+    those of the client, Content-Type among them; unless the call `is_clean` they are unfiltered. `trace` is the
+    trace that it is part of, in place of what the client says of one; None while there is no tracing.
     """
 
-    __slots__ = ("body", "headers", "is_clean", "method", "query", "verb")
+    __slots__ = ("body", "headers", "is_clean", "method", "query", "says_trace", "trace", "verb")
 
     is_rpc = False
     """Whether gRPC is part of it: then it is an `app.rpc.RpcCall`."""
@@ -33,6 +38,7 @@ class Call:
         headers: Sequence[Header],
         body: Body,
         is_clean: bool = False,
+        trace: "Trace | None" = None,
     ) -> None:
         self.verb = verb
         self.method = method
@@ -40,6 +46,9 @@ class Call:
         self.headers = headers
         self.body = body
         self.is_clean = is_clean
+        self.trace = trace
+        self.says_trace = True
+        """False when it is sure that `headers` say nothing of a trace."""
 
 
 class Answer:

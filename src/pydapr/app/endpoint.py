@@ -41,6 +41,8 @@ class EndpointChannel(http.HttpChannel):
     Raises `ValueError` when `base_url` is no http(s) URL with a host, or a header field cannot be sent.
     """
 
+    counts_calls = False
+
     def __init__(self, base_url: str, headers: Iterable[tuple[str, str]], connect: Dial) -> None:
         host, port, with_tls, path = dial.parse_url(base_url)
         super().__init__(connect(host, port, with_tls), base_url.rstrip("/"), node(base_url), path.encode())

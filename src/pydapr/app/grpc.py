@@ -13,7 +13,8 @@ from pydapr.app.channel import Answer, AppChannel, Call, Header
 from pydapr.errors import Code, RpcError
 from pydapr.net import dial, http2_client, http2_pool, relay
 from pydapr.net.body import BodyError, Disconnected
-from pydapr.wire import appcalls, grpc, hpack, http2
+from pydapr.wire import appcalls, grpc, hpack, http2, tracecontext
+from pydapr.wire import headers as names
 
 if TYPE_CHECKING:
     import ssl
@@ -36,7 +37,7 @@ class GrpcApp:
         self.token: tuple[Header, ...] = ((b"dapr-api-token", token.encode()),) if token else ()
         self._scheme = b"https" if with_tls else b"http"
         self._heads = relay.Heads(self.node, _OURS, self.token, self._scheme)
-        self._pool = http2_pool.Pool(self._connect, http2.Limits())
+        self._pool = http2_pool.Pool(self._connect, http2.Limits(), http2_pool.APP)
 
     async def _connect(self, _: str, factory: dial.Factory) -> object:
         if self._with_tls and self._context is None:
@@ -150,14 +151,19 @@ class GrpcChannel(AppChannel):
                 call.request.content_type,
                 call.request.extension,
             )
-            metadata = rpc.for_app(call.metadata, from_http=False)
+            given = call.metadata
+            metadata = rpc.for_app(given, from_http=False)
         else:
             fields = dict(call.headers)
             kind = fields.get(b"content-type", b"")
             request = appcalls.Request(
                 call.method.encode("utf-8", "surrogateescape"), data, b"", kind, (call.verb, call.query)
             )
-            metadata = rpc.for_app(call.headers, from_http=True)
+            given = call.headers
+            metadata = rpc.for_app(given, from_http=True)
+        if call.trace is not None or any(name in names.VOLATILE for name, _ in given):
+            metadata = [header for header in metadata if header[0] not in names.VOLATILE]
+            metadata += tracecontext.for_rpc_app(given, call.trace)
         token = self._app.token
         if token:
             metadata = [header for header in metadata if header[0] != b"dapr-api-token"]

@@ -3,17 +3,25 @@
 Called by `blocks.invoke`; goes on to `net.pool`.
 """
 
-from typing import Protocol
+import copy
+from time import perf_counter
+from typing import TYPE_CHECKING, Protocol
 
 from pydapr.app import paths
 from pydapr.app.channel import Answer, AppChannel, AppUnreachable, Call, Header
 from pydapr.errors import Code, RpcError
 from pydapr.net.body import Body, BodyError
-from pydapr.net.pool import Connector, Pool, Unreachable, Untrusted
+from pydapr.net.pool import Connector, NoSuchHost, Pool, Unreachable, Untrusted
 from pydapr.observe import logging
 from pydapr.wire import headers as names
 
+if TYPE_CHECKING:
+    from pydapr.observe.metrics_http import HttpMetrics
+
 log = logging.get("dapr.runtime.http")
+
+NO_ANSWER = 500
+"""The status under which a call without an answer is counted, as in the original."""
 
 _WITHOUT_BODY = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"DELETE"})
 _EMPTY = (b"content-length", b"0")
@@ -48,6 +56,9 @@ class HttpChannel(AppChannel):
     calls are under way together, 0 for any number; the others wait their turn.
     """
 
+    counts_calls = True
+    """Whether a call of it is one call of the server."""
+
     def __init__(
         self, connect: Connector, base: str, host: str, prefix: bytes = b"", token: str = "", at_a_time: int = 0
     ) -> None:
@@ -57,6 +68,14 @@ class HttpChannel(AppChannel):
         self._prefix = prefix
         self._token = (b"dapr-api-token", token.encode()) if token else None
         self._paths: dict[str, bytes] = {}
+        self.metrics: HttpMetrics | None = None
+        """Who counts and times the calls, None for nobody, or for who stands before the channel."""
+
+    def uncounted(self) -> "HttpChannel":
+        """The same connections for calls that are not to be counted."""
+        other = copy.copy(self)
+        other.metrics = None
+        return other
 
     async def invoke(self, call: Call) -> Answer:
         if call.verb == b"" or call.verb == b"CONNECT":
@@ -65,10 +84,20 @@ class HttpChannel(AppChannel):
         if call.query:
             # What follows a "#" is no part of a request; a client that sends it all the same gets its answer.
             target = b"%b?%b" % (target, call.query.partition(b"#")[0])
+        metrics = self.metrics
+        if metrics is not None:
+            size = call.body.length or 0
+            began = perf_counter()
         try:
             response = await self._pool.request(call.verb, target, self._headers(call), call.body)
         except (Unreachable, BodyError) as error:
+            if metrics is not None:
+                metrics.called(call.verb, call.method, NO_ANSWER, size, 0, perf_counter() - began)
             raise AppUnreachable(self._describe(call, target, error)) from None
+        if metrics is not None:
+            body = response.body
+            received = body.buffered if body.length is None else body.length
+            metrics.called(call.verb, call.method, response.status, size, received, perf_counter() - began)
         length = None
         if call.verb == b"HEAD":
             length = names.first(response.headers, b"content-length")
@@ -77,6 +106,12 @@ class HttpChannel(AppChannel):
     def _headers(self, call: Call) -> list[Header]:
         headers = call.headers if call.is_clean else names.forwardable(call.headers)
         out = [self._host, *headers]
+        trace = call.trace
+        if trace is not None:
+            if call.says_trace or trace.tracestate:
+                trace.add_to(out)
+            else:
+                out.append((b"traceparent", trace.traceparent))
         if self._token is not None:
             out = [header for header in out if header[0] != b"dapr-api-token"]
             out.append(self._token)
@@ -96,7 +131,9 @@ class HttpChannel(AppChannel):
     def _describe(self, call: Call, target: bytes, error: Exception) -> str:
         """The words of Go's client, which answers of the original carry."""
         reason = str(error)
-        if isinstance(error, Unreachable) and not isinstance(error, Untrusted):
+        if isinstance(error, NoSuchHost):
+            reason = f"dial tcp: {reason}"
+        elif isinstance(error, Unreachable) and not isinstance(error, Untrusted):
             reason = f"dial tcp {self._host[1].decode()}: {reason}"
         return f'{call.verb.decode().title()} "{self._base}{target.decode("latin-1")}": {reason}'
 

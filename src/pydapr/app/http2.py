@@ -57,7 +57,7 @@ class _Streams:
     """Requests to one server, in the shape of `net.pool.Pool`."""
 
     def __init__(self, connect: Connector, host: str, at_a_time: int) -> None:
-        self._pool = http2_pool.Pool(lambda _, factory: connect(factory), http2.Limits())
+        self._pool = http2_pool.Pool(lambda _, factory: connect(factory), http2.Limits(), http2_pool.APP)
         self._host = host
         self._turns = asyncio.Semaphore(at_a_time) if at_a_time > 0 else None
 

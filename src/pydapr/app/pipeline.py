@@ -50,7 +50,9 @@ class Pipelined(AppChannel):
             method = urls.decode(path)
         except ValueError as error:
             raise AppUnreachable(str(error)) from None
-        call = Call(exchange.method, method.removeprefix("/"), query, exchange.headers, exchange.body)
+        call = Call(
+            exchange.method, method.removeprefix("/"), query, exchange.headers, exchange.body, trace=exchange.trace
+        )
         answer = await self.inner.invoke(call)
         try:
             headers = answer.headers
@@ -85,6 +87,8 @@ class _AppExchange(Exchange):
         self.target = paths.escape(call.method) + (b"?" + call.query if call.query else b"")
         self.headers = call.headers if call.is_clean else names.forwardable(call.headers)
         self.body = call.body
+        self.context = ()
+        self.trace = call.trace
         self.is_begun = self.is_finished = False
         self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self.sent = Body(self)

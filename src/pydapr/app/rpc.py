@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pydapr.app.channel import Answer, Call, Header
 from pydapr.errors import Code
 from pydapr.net.body import Body
-from pydapr.wire import appcalls, grpc
+from pydapr.wire import appcalls, grpc, tracecontext
 from pydapr.wire import headers as names
 
 HTTP_STATUS = {
@@ -49,7 +49,10 @@ class RpcCall(Call):
         if request.content_type:
             headers.append((b"content-type", request.content_type))
         method = request.method.decode("utf-8", "surrogateescape")
-        super().__init__(verb, method, query, names.forwardable(headers), body, is_clean=True)
+        forwarded = names.forwardable(headers)
+        if any(name in names.VOLATILE for name, _ in headers):
+            forwarded = tracecontext.from_rpc(headers, forwarded)
+        super().__init__(verb, method, query, forwarded, body, is_clean=True)
 
 
 class RpcAnswer(Answer):

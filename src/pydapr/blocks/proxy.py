@@ -1,15 +1,17 @@
 """Proxying: a gRPC call that is none of ours goes, as it is, to the app that its metadata name.
 
-Called by `api.grpc.proxy`, for the own app's wishes and for those of other sidecars. Goes on to the app beside
-this sidecar (`app.grpc`) or to the sidecar of another app (`peers.sidecar`); the frames pass in `net.relay`.
+Called by `api.grpc.proxy`, for the own app's wishes and for those of other sidecars, and by `blocks.guarded_proxy`
+under policies. Goes on to the app beside this sidecar (`app.grpc`) or to the sidecar of another app
+(`peers.sidecar`); the frames pass in `net.relay`.
 """
 
 from typing import Protocol
 
 from pydapr.app import paths
-from pydapr.components.nameresolution import NotFound, Resolver
+from pydapr.components.nameresolution import Addresses, NotFound, Resolver
 from pydapr.errors import Code, RpcError
 from pydapr.net.relay import Relay
+from pydapr.policy.gate import Gate
 
 _NONE: frozenset[str] = frozenset()
 
@@ -40,22 +42,39 @@ class Proxy:
         self._sidecars = sidecars
         self._app = app
         self._turns: dict[tuple[str, str], int] = {}
+        self.gate: Gate | None = None
+        """Who may call what of the app beside this sidecar; None for whoever and whatever."""
 
     async def pass_on(self, target: str, relay: Relay) -> None:
         """Passes a call on to `target`, `app` or `app.namespace`, and its answer back. Raises `RpcError`."""
         app_id, _, namespace = target.partition(".")
         if not target or "." in namespace:
-            raise RpcError(Code.UNKNOWN, f"invalid app id {target}" if target else "app id is empty")
+            raise _invalid(target)
         if app_id == self._app_id:
             await self._pass_to_app(relay)
         else:
             await self._pass_to_other(app_id, namespace or self._namespace, relay)
 
+    async def is_other(self, target: str) -> bool:
+        """Whether `target` is another app than the one beside this sidecar. Raises `RpcError` when nobody has it."""
+        app_id, _, namespace = target.partition(".")
+        if not target or "." in namespace:
+            raise _invalid(target)
+        if app_id == self._app_id:
+            return False
+        namespace = namespace or self._namespace
+        if not self._resolver.known(app_id, namespace):
+            await self._resolve(app_id, namespace)
+        return True
+
     async def _pass_to_app(self, relay: Relay) -> None:
+        exchange = relay.exchange
         try:
-            paths.normalize(relay.exchange.target.decode("utf-8", "surrogateescape"))
+            path = paths.normalize(exchange.target.decode("utf-8", "surrogateescape"))
         except paths.Invalid as error:
             raise RpcError(Code.INVALID_ARGUMENT, f"invalid method: {error}") from None
+        if self.gate is not None:
+            self.gate.check(exchange.peer_identity, path, None)
         if not await self._app.pass_on(relay) and not await self._app.pass_on(relay):
             raise RpcError(Code.UNAVAILABLE, "the app refused the stream")
 
@@ -81,13 +100,20 @@ class Proxy:
         """The next instance in turn; of those in `missed` only if there is no other."""
         addresses = self._resolver.known(app_id, namespace)
         if not addresses:
-            try:
-                addresses = await self._resolver.resolve(app_id, namespace)
-            except NotFound as error:
-                raise RpcError(Code.UNKNOWN, str(error)) from None
+            addresses = await self._resolve(app_id, namespace)
         if len(addresses) == 1:
             return addresses[0]
         fresh = [address for address in addresses if address not in missed] or list(addresses)
         turn = self._turns.get((app_id, namespace), -1) + 1
         self._turns[app_id, namespace] = turn
         return fresh[turn % len(fresh)]
+
+    async def _resolve(self, app_id: str, namespace: str) -> Addresses:
+        try:
+            return await self._resolver.resolve(app_id, namespace)
+        except NotFound as error:
+            raise RpcError(Code.UNKNOWN, str(error)) from None
+
+
+def _invalid(target: str) -> RpcError:
+    return RpcError(Code.UNKNOWN, f"invalid app id {target}" if target else "app id is empty")

@@ -2,9 +2,9 @@
 
 A run starts its sidecar and its app with a `Launcher`. Three things make sure that nothing stays behind: the
 run ends the groups itself; the kernel (Linux) tells the direct children when we die; and a watchdog process
-ends whole groups when our end of its pipe closes. All processes must be started from the main thread, before
-any other thread: the kernel watches the thread that forked, and Python code runs in the child before it
-becomes the program.
+ends whole groups when our end of its pipe closes. All processes must be started from the main thread: the
+kernel watches the thread that forked. Python code runs in the child before it becomes the program, so other
+threads may at that moment only wait in system calls, as those of `pump.py` do, and hold no lock.
 """
 
 import os
@@ -87,6 +87,7 @@ class Launcher:
         stdout: int | None = None,
         stderr: int | None = None,
         stdin: int | None = None,
+        directory: str | None = None,
     ) -> Group:
         """Start a program in its own group. Raises OSError when it cannot be started."""
         process = subprocess.Popen(
@@ -95,6 +96,7 @@ class Launcher:
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
+            cwd=directory,
             process_group=0,
             preexec_fn=self._in_child,
         )

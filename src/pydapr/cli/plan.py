@@ -42,6 +42,12 @@ class Plan(NamedTuple):
             return ""
         return address.socket_path(self.socket_directory, self.app_id, protocol)
 
+    def where(self) -> str:
+        """The addresses as status lines show them."""
+        if self.socket_directory:
+            return f"HTTP Socket: {self.socket('http')}. gRPC Socket: {self.socket('grpc')}."
+        return f"HTTP Port: {self.http_port}. gRPC Port: {self.grpc_port}"
+
     def http_address(self) -> address.Address:
         return address.Address(self.http_port, self.socket("http"))
 

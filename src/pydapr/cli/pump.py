@@ -1,30 +1,31 @@
-"""Passes an app's output on, line by line, each marked with `== APP == `.
+"""Passes a process's output on to files and to the terminal, each line marked for where it comes from.
 
-`Lines` is the pure part: bytes in, bytes out, nothing lost and nothing decoded. A `Pump` moves them from a
-pipe to our own output on a thread, so that a terminal that does not take them stops the app, as it would
-without us, but never the loop that listens for Ctrl-C.
+For runs of several apps (`crew.py`). `Lines` is the pure part: bytes in, bytes out, nothing lost and nothing
+decoded. A `Pump` moves them from a pipe to its targets on a thread, so that a terminal that does not take them
+stops the app, as it would without us, but never the loop that listens for Ctrl-C.
 """
 
 import os
-import select
+import re
 import threading
+from collections.abc import Sequence
 
 from pydapr.cli import status
-
-PREFIX = b"== APP == "
 
 _LONGEST = 1 << 20
 """A line longer than this is passed on in pieces."""
 
-_PROMPT_DELAY = 0.1
+_COLOURS = re.compile(rb"\x1b\[[\d;]*m")
 
 
 class Lines:
     """Marks the beginning of each line; holds back the last one until its end is known."""
 
-    def __init__(self, prefix: bytes = PREFIX) -> None:
+    def __init__(self, prefix: bytes = b"", *, is_plain: bool = False) -> None:
+        """`is_plain` leaves colours out, as a file wants it."""
         self._prefix = prefix
         self._after_break = b"\n" + prefix
+        self._is_plain = is_plain
         self._pending = bytearray()
         self._is_within = False
 
@@ -33,96 +34,74 @@ class Lines:
         cut = data.rfind(b"\n") + 1
         if not cut:
             self._pending += data
-            return self.flush() if len(self._pending) >= _LONGEST else b""
-        whole = bytes(self._pending) + data[: cut - 1]
+            return self._flush() if len(self._pending) >= _LONGEST else b""
+        whole = self._clean(bytes(self._pending) + data[: cut - 1])
         self._pending = bytearray(data[cut:])
         out = self._start() + whole.replace(b"\n", self._after_break) + b"\n"
         self._is_within = False
         return out
 
-    def flush(self) -> bytes:
-        """The beginning of a line that may go on later."""
-        if not self._pending:
-            return b""
-        out = self._start() + bytes(self._pending)
-        self._pending, self._is_within = bytearray(), True
-        return out
-
     def end(self) -> bytes:
         """The last line, ended if the app did not end it."""
-        out = self.flush()
+        out = self._flush()
         is_open, self._is_within = self._is_within, False
         return out + b"\n" if is_open else out
+
+    def _flush(self) -> bytes:
+        if not self._pending:
+            return b""
+        out = self._start() + self._clean(bytes(self._pending))
+        self._pending, self._is_within = bytearray(), True
+        return out
 
     def _start(self) -> bytes:
         return b"" if self._is_within else self._prefix
 
+    def _clean(self, text: bytes) -> bytes:
+        return _COLOURS.sub(b"", text) if self._is_plain else text
+
 
 class Pump:
-    """Moves one pipe's lines to one of our outputs until the pipe ends."""
+    """A pipe whose lines go to several targets until it ends.
 
-    def __init__(self, source: int, target: int) -> None:
-        is_terminal = os.isatty(target) and "NO_COLOR" not in os.environ
-        self._lines = Lines(b"\x1b[94;1m" + PREFIX.rstrip() + b"\x1b[0m " if is_terminal else PREFIX)
-        self._source, self._target = source, target
-        # Somebody at the terminal may be asked for something: show a line's beginning after a moment.
-        self._shows_prompts = os.isatty(0) and os.isatty(target)
-        self._thread = threading.Thread(target=self._move, name="app output", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def finish(self, seconds: float) -> None:
-        """Wait for the rest; bounded, because a daemon that the app left behind may hold the pipe open."""
-        self._thread.join(seconds)
-
-    def _move(self) -> None:
-        while True:
-            if self._shows_prompts and not select.select([self._source], [], [], _PROMPT_DELAY)[0]:
-                self._write(self._lines.flush())
-            data = os.read(self._source, 65536)
-            if not data:
-                break
-            self._write(self._lines.feed(data))
-        self._write(self._lines.end())
-        os.close(self._source)
-
-    def _write(self, data: bytes) -> None:
-        # A reader that has gone away must not stop the app: its output is read on, and dropped.
-        if data:
-            status.write(self._target, data)
-
-
-class Output:
-    """The pipes an app writes to, and their pumps.
-
-    One pipe serves both of the app's outputs when ours are the same file, so that their order is kept.
+    Give `writer` to the process as its output, then call `start`.
     """
 
-    def __init__(self) -> None:
-        self._pumps: list[Pump] = []
-        self.stdout = self._pipe(1)
-        self.stderr = self.stdout if _is_same(1, 2) else self._pipe(2)
-
-    def _pipe(self, target: int) -> int:
-        reader, writer = os.pipe()
-        self._pumps.append(Pump(reader, target))
-        return writer
+    def __init__(self, targets: Sequence[int], prefix: str = "") -> None:
+        """The targets are file descriptors; they stay the caller's."""
+        self._targets = [(target, _lines_for(target, prefix.encode(errors="surrogateescape"))) for target in targets]
+        self._reader, self.writer = os.pipe()
+        self._thread = threading.Thread(target=self._move, name="output", daemon=True)
 
     def start(self) -> None:
-        """The app has its ends of the pipes: close ours, so that the pipes end with it."""
-        for writer in {self.stdout, self.stderr}:
-            os.close(writer)
-        for pump in self._pumps:
-            pump.start()
+        """The process has its end of the pipe: close ours, so that the pipe ends with it."""
+        os.close(self.writer)
+        self._thread.start()
 
-    def finish(self, seconds: float) -> None:
-        for pump in self._pumps:
-            pump.finish(seconds)
+    def finish(self, seconds: float) -> bool:
+        """Wait for the rest; bounded, because a daemon that the app left behind may hold the pipe open."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def _move(self) -> None:
+        while data := os.read(self._reader, 65536):
+            for target, lines in self._targets:
+                _write(target, lines.feed(data))
+        for target, lines in self._targets:
+            _write(target, lines.end())
+        os.close(self._reader)
 
 
-def _is_same(one: int, other: int) -> bool:
-    try:
-        return os.path.sameopenfile(one, other)
-    except OSError:
-        return False
+def _lines_for(target: int, prefix: bytes) -> Lines:
+    if not os.isatty(target):
+        # What goes on to another program goes as it is; only our own files are cleaned.
+        return Lines(prefix, is_plain=target > 2)
+    if not prefix or "NO_COLOR" in os.environ:
+        return Lines(prefix)
+    return Lines(b"\x1b[94;1m" + prefix.rstrip() + b"\x1b[0m ")
+
+
+def _write(target: int, data: bytes) -> None:
+    # A reader that has gone away must not stop the app: its output is read on, and dropped.
+    if data:
+        status.write(target, data)

@@ -1,14 +1,14 @@
 """`dapr run`: a sidecar and, beside it, an app; both end together.
 
 `plan.py` decides what to start, `launch.py` starts it in groups that cannot outlive us, `session.py` does the
-rest from there to the exit code.
+rest from there to the exit code. With `--run-file` it is several apps, and `crew.py` does it.
 """
 
 import os
 import shutil
 from contextlib import closing
 
-from pydapr.cli import grammar, launch, plan, ports, session, sidecars, startlock, status
+from pydapr.cli import grammar, launch, plan, ports, session, sidecars, startlock, status, usage
 from pydapr.cli.signals import Signals
 
 FLAGS = (
@@ -117,14 +117,26 @@ dapr run --app-id billing --app-port 3000 --app-protocol grpc -- go run .
 
 # Run only the sidecar, with resources of its own
 dapr run --app-id tool --dapr-http-port 3500 --resources-path ./resources
+
+# Run the apps of a file, or of the dapr.yaml in a directory
+dapr run --run-file dapr.yaml
+dapr run --run-file .
+
+# Run the apps of a file that another program writes
+envsubst < dapr.template.yaml | dapr run --run-file -
 """
 
 
+_WITH_RUN_FILE = frozenset({"run-file", "kubernetes", "help", "runtime-path", "log-as-json"})
+"""Flags that mean something beside a file of apps."""
+
+
 def run(values: grammar.Values, command: list[str]) -> int:
-    not_yet = _not_yet(values)
-    if not_yet:
-        status.failure(not_yet)
+    if values.switch("kubernetes"):
+        status.failure("dapr run --kubernetes is not available yet. Apply your own manifests with kubectl instead")
         return 1
+    if values.text("run-file"):
+        return _run_file(values)
     if not command:
         status.plain("WARNING: no application command found.")
     elif reason := _cannot_find(command[0]):
@@ -148,15 +160,31 @@ def run(values: grammar.Values, command: list[str]) -> int:
             return session.Session(planned, launcher, sidecar, signals).run()
 
 
-def _not_yet(values: grammar.Values) -> str:
-    if values.is_given("run-file"):
-        return (
-            "dapr run --run-file is not available yet. Start each app of the file in a terminal of its own: "
-            "dapr run --app-id <appID> --app-port <appPort> -- <command>"
+def _run_file(values: grammar.Values) -> int:
+    from pydapr.cli import crew, template
+
+    ignored = [name for name in values.given() if name not in _WITH_RUN_FILE]
+    if ignored:
+        status.warning(
+            "The following flags are ignored when using --run-file and should be configured in the run file instead: "
+            + ", ".join(ignored)
         )
-    if values.switch("kubernetes"):
-        return "dapr run --kubernetes is not available yet. Apply your own manifests with kubectl instead"
-    return ""
+    try:
+        file = template.locate(values.text("run-file"))
+    except template.Wrong as wrong:
+        status.failure(f"Failed to get run file path: {wrong}")
+        return 1
+    try:
+        read = template.read(file, (*FLAGS, *usage.GLOBAL), values.text("runtime-path"))
+    except template.Wrong as wrong:
+        status.failure(f"Error getting apps from config file: {wrong}")
+        return 1
+    if not read.apps:
+        status.failure("No apps to run")
+        return 1
+    if read.unknown:
+        status.warning(f"Fields of the run file that have no meaning: {', '.join(read.unknown)}")
+    return crew.Crew(file, read, Signals()).run()
 
 
 def _cannot_find(command: str) -> str:
@@ -171,8 +199,4 @@ def _cannot_find(command: str) -> str:
 
 
 def _announce(planned: plan.Plan) -> None:
-    if planned.socket_directory:
-        where = f"HTTP Socket: {planned.socket('http')}. gRPC Socket: {planned.socket('grpc')}."
-    else:
-        where = f"HTTP Port: {planned.http_port}. gRPC Port: {planned.grpc_port}"
-    status.info(f"Starting Dapr with id {planned.app_id}. {where}")
+    status.info(f"Starting Dapr with id {planned.app_id}. {planned.where()}")

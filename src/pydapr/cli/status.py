@@ -43,12 +43,22 @@ def plain(message: str) -> None:
     write(1, f"{message}\n".encode(errors="surrogateescape"))
 
 
-def _write(fd: int, kind: str, message: str) -> None:
+def say(kind: str, message: str) -> None:
+    """A line of a kind that is known at run time only."""
+    _write(2 if kind == "failure" else 1, kind, message)
+
+
+def line(kind: str, message: str) -> bytes:
+    """The bytes of a status line, for one that goes elsewhere."""
     if _as_json:
-        line = _json(kind, message)
+        text = _json(kind, message)
     else:
-        line = message if sys.platform == "win32" else f"{_GLYPHS[kind]}{message}"
-    write(fd, f"{line}\n".encode(errors="surrogateescape"))
+        text = message if sys.platform == "win32" else f"{_GLYPHS[kind]}{message}"
+    return f"{text}\n".encode(errors="surrogateescape")
+
+
+def _write(fd: int, kind: str, message: str) -> None:
+    write(fd, line(kind, message))
 
 
 def _json(kind: str, message: str) -> str:

@@ -10,7 +10,7 @@ import signal
 import time
 from collections import Counter
 
-from pydapr.cli import grammar, processes, sidecars, status
+from pydapr.cli import grammar, processes, sidecars, status, template
 
 FLAGS = (
     grammar.Flag("app-id", "The application id to be stopped", short="a"),
@@ -29,6 +29,10 @@ dapr stop --app-id myapp
 
 # Stop several
 dapr stop orders payments
+
+# Stop the apps of a run file, or of the dapr.yaml in a directory
+dapr stop --run-file dapr.yaml
+dapr stop --run-file .
 """
 
 _PATIENCE = 15.0
@@ -36,13 +40,11 @@ _PATIENCE = 15.0
 
 
 def run(values: grammar.Values, arguments: list[str]) -> int:
-    for flag in ("run-file", "kubernetes"):
-        if values.is_given(flag):
-            status.failure(
-                f"dapr stop --{flag} is not available yet. "
-                "Stop each app by its id: dapr stop --app-id <ID>; dapr list shows the ids"
-            )
-            return 1
+    if values.switch("kubernetes"):
+        status.failure("dapr stop --kubernetes is not available yet. Delete your own manifests with kubectl instead")
+        return 1
+    if values.text("run-file"):
+        return _stop_file(values.text("run-file"))
     app_ids = [*arguments, *([values.text("app-id")] if values.text("app-id") else [])]
     apps = sidecars.describe(sidecars.find()) if app_ids else []
     runs = Counter(app.cli_pid for app in apps)
@@ -56,6 +58,26 @@ def run(values: grammar.Values, arguments: list[str]) -> int:
     return 0
 
 
+def _stop_file(path: str) -> int:
+    try:
+        file = os.path.abspath(template.locate(path))
+    except template.Wrong as wrong:
+        status.failure(f"Failed to get run file path: {wrong}")
+        return 1
+    apps = [one for one in sidecars.describe(sidecars.find()) if one.extended.get("runTemplatePath") == file]
+    owners = {app.cli_pid: app.sidecar for app in apps if _is_owner(app)}
+    # The command line that started the apps ends them all; without one only their sidecars are left.
+    left = [app.sidecar.pid for app in apps]
+    errors = [error for pid in owners or left if (error := _end(pid, [pid, *left]))]
+    if not apps:
+        errors = [f"couldn't find apps with run file {grammar.quote(file)}"]
+    if errors:
+        status.failure(f"Failed to stop Dapr and app processes: {errors[0]}")
+    else:
+        status.success("Dapr and app processes stopped successfully")
+    return 0
+
+
 def _stop(app_id: str, apps: list[sidecars.Described], runs: Counter[int]) -> str:
     """Why it could not be stopped; empty when it ended."""
     app = next((app for app in apps if app.sidecar.app_id == app_id), None)
@@ -63,9 +85,14 @@ def _stop(app_id: str, apps: list[sidecars.Described], runs: Counter[int]) -> st
         return f"couldn't find app id {app_id}"
     apps.remove(app)
     target = app.cli_pid
-    if not _is_alive(target) or runs[target] > 1 or _is_younger(target, app.sidecar):
+    if runs[target] > 1 or not _is_owner(app):
         runs[target] -= 1
         target = app.sidecar.pid
+    return _end(target, [target, app.sidecar.pid])
+
+
+def _end(target: int, awaited: list[int]) -> str:
+    """Ask one process to end and wait until all of the awaited have; why that failed, empty if not."""
     try:
         os.kill(target, signal.SIGTERM)
     except ProcessLookupError:
@@ -73,11 +100,16 @@ def _stop(app_id: str, apps: list[sidecars.Described], runs: Counter[int]) -> st
     except PermissionError as denied:
         return f"process {target}: {denied.strerror}"
     deadline = time.monotonic() + _PATIENCE
-    while _is_alive(target) or _is_alive(app.sidecar.pid):
+    while any(_is_alive(pid) for pid in awaited):
         if time.monotonic() > deadline:
             return f"process {target} has not ended after {_PATIENCE:.0f} seconds"
         time.sleep(0.02)
     return ""
+
+
+def _is_owner(app: sidecars.Described) -> bool:
+    """Whether the command line that the sidecar was told of still runs."""
+    return _is_alive(app.cli_pid) and not _is_younger(app.cli_pid, app.sidecar)
 
 
 def _is_younger(pid: int, sidecar: sidecars.Sidecar) -> bool:

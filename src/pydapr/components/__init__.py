@@ -10,6 +10,10 @@ that file when a resource names it. A file marks its options and its class:
     @component("state.in-memory", Options)
     class InMemory(StateStore): ...
 
+A further version of a type has a file of its own: `component("state.postgresql/v2", Options)` stands in
+`components/state/postgresql_v2.py`. The contract of a kind, in the `__init__` of its folder, builds on `Part`;
+`daprd.opening` opens what resources name, blocks know contracts only.
+
 `read` turns a resource's metadata into the options: names without regard to case (`maxItems` meets `max_items`),
 values by the rules of Dapr's decoder (components-contrib and kit of v1.18: durations as Go writes them or in
 seconds, everything but `y yes true t on 1` is false, lists by commas).
@@ -17,8 +21,10 @@ seconds, everything but `y yes true t on 1` is false, lists by commas).
 
 import dataclasses
 import importlib
+import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NewType, TypeVar, dataclass_transform, get_type_hints
 
 from pydapr.lib import durations
@@ -39,13 +45,49 @@ Seconds = NewType("Seconds", float)
 ALIASES = {"nameresolution.consul": "nameresolution.hashicorp.consul"}
 """Other names of types."""
 
-_TYPE = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*\Z")
+FIRST_VERSIONS = ("", "v0", "v1")
+"""Versions that are the first of a type, which it has without saying so."""
+
+_TYPE = re.compile(r"[a-z0-9]+(?:[._/-][a-z0-9]+)*\Z")
+_NAMES: Sequence[tuple[tuple[Any, ...], str]] = (
+    ((bool, bool | None), "bool"),
+    ((int, int | None, float, float | None), "number"),
+    ((Seconds, Seconds | None), "duration"),
+)
+"""What the types of options are called, where they are no strings."""
+
 _TRUE = frozenset({"y", "yes", "true", "t", "on", "1"})
 _REQUIRED: Any = dataclasses.MISSING
 
 
 class Wrong(ValueError):
     """The metadata of a component cannot be used; the message names the key."""
+
+
+class Part:
+    """A component that a resource described: what all kinds have in common.
+
+    Order of calls: `open`, what the contract of the kind adds, `close`. `open` raises `OSError` or `ValueError` when
+    what the component depends on cannot be had. Any value of its metadata may have come from a secret store, so none
+    belongs into a line of the log; who passes its errors on lets them go through `scrub`.
+    """
+
+    features: Sequence[str] = ()
+    """What it can do beyond the least that its contract asks for, in the original's words and order."""
+
+    async def open(self) -> None:
+        """Gets what is needed before the first use. `close` follows, also when this fails."""
+
+    async def close(self) -> None:
+        """Gives everything back."""
+
+    @property
+    def capabilities(self) -> Sequence[str]:
+        """What the metadata API tells of it."""
+        return self.features
+
+    scrub: Callable[[str], str] = str
+    """A text without the secrets among the component's metadata. Set by who opens it and knows them."""
 
 
 def option(
@@ -80,51 +122,104 @@ class Found:
     make: Callable[..., Any]
     options: Callable[..., Any]
 
+    def entry(self) -> dict[str, Any]:
+        """What documentation and tools need of it, in the form of the original's component metadata bundle."""
+        type_, _, rest = self.name.partition(".")
+        name, _, version = rest.partition("/")
+        about = inspect.getdoc(sys.modules[self.make.__module__]) or ""
+        return {
+            "schemaVersion": "v1",
+            "type": type_,
+            "name": name,
+            "version": version or "v1",
+            "description": about,
+            "metadata": [_described(field, hint) for field, hint in _fields(self.options)],
+        }
+
 
 _found: dict[str, Found] = {}
+
+
+def _fields(options_: Callable[..., Any]) -> "list[tuple[dataclasses.Field[Any], Any]]":
+    hints = get_type_hints(options_)
+    return [(field, hints[field.name]) for field in dataclasses.fields(options_)]  # type: ignore[arg-type]
+
+
+def _described(field: "dataclasses.Field[Any]", hint: Any) -> dict[str, Any]:
+    about: dict[str, Any] = {
+        "name": _camel(field.name),
+        "type": next((name for kinds, name in _NAMES if hint in kinds), "string"),
+        "required": field.default is _REQUIRED and field.default_factory is _REQUIRED,
+        "description": field.metadata["description"],
+    }
+    if field.default not in (_REQUIRED, None, "", ()):
+        shown = str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
+        about["default"] = f"{field.default:g}s" if hint in (Seconds, Seconds | None) else shown
+    if field.metadata["aliases"]:
+        about["aliases"] = list(field.metadata["aliases"])
+    return about
 
 
 def component(type_: str, options_: type[Any]) -> "Callable[[type[T]], type[T]]":
     """Marks a component: its constructor takes `options_`, filled in from the metadata."""
 
     def mark(cls: "type[T]") -> "type[T]":
-        _found[type_] = Found(type_, cls, options_)
+        _found[type_.lower()] = Found(type_, cls, options_)
         return cls
 
     return mark
 
 
 def place(type_: str) -> str:
-    """The module in which a type lives, "" when it can be none."""
+    """The module in which a type (`kind.name`, or `kind.name/v2`) lives, "" when it can be none."""
     kind, _, name = type_.lower().partition(".")
     if kind == "middleware":
         name = name.removeprefix("http.")
     if kind not in KINDS or not _TYPE.match(name):
         return ""
-    return f"pydapr.components.{kind}.{re.sub('[.-]', '_', name)}"
+    return f"pydapr.components.{kind}.{re.sub('[./-]', '_', name)}"
 
 
-def find(type_: str) -> Found | None:
-    """The component of a type; None when there is none."""
-    type_ = ALIASES.get(type_.lower(), type_)
-    found = _found.get(type_.lower())
+def find(type_: str, version: str = "") -> Found | None:
+    """The component of a type, compared without regard to case; None when there is none."""
+    type_, version = type_.lower(), version.lower()
+    type_ = ALIASES.get(type_, type_)
+    if version not in FIRST_VERSIONS:
+        type_ = f"{type_}/{version}"
+    found = _found.get(type_)
     module = place(type_)
     if found is not None or not module:
         return found
     try:
         importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if error.name != module:
+        # A kind of which no component is here has no package either.
+        if error.name not in (module, module.rpartition(".")[0]):
             raise
         return None
-    return _found.get(type_.lower())
+    return _found.get(type_)
+
+
+def available(kind: str) -> list[Found]:
+    """All components of a kind, by name. Imports them, so this is for documentation and for errors."""
+    if kind not in KINDS:
+        return []
+    try:
+        package = importlib.import_module(f"pydapr.components.{kind}")
+    except ModuleNotFoundError:
+        return []
+    import pkgutil
+
+    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        importlib.import_module(module.name)
+    return [found for name, found in sorted(_found.items()) if name.startswith(f"{kind}.")]
 
 
 # -- options --
 
 
-def read(wanted: "Callable[..., T]", metadata: Mapping[str, Any]) -> "T":
-    """The options in the metadata of a resource. Raises `Wrong`."""
+def read(wanted: "Callable[..., T]", metadata: Mapping[str, Any], hidden: Collection[str] = ()) -> "T":
+    """The options in the metadata of a resource. Raises `Wrong`, which shows no value of the keys that are `hidden`."""
     given: dict[str, str] = {}
     for name in metadata:
         if name.lower() in given:
@@ -138,7 +233,7 @@ def read(wanted: "Callable[..., T]", metadata: Mapping[str, Any]) -> "T":
         known.update(names)
         key = next((given[name] for name in names if name in given), None)
         if key is not None and not field.metadata["takes_rest"]:
-            values[field.name] = convert(hints[field.name], metadata[key], key)
+            values[field.name] = convert(hints[field.name], metadata[key], key, key in hidden)
         if field.default is _REQUIRED and not field.metadata["takes_rest"] and not values.get(field.name):
             raise Wrong(f"metadata property {_camel(field.name)} is required")
     for field in dataclasses.fields(wanted):  # type: ignore[arg-type]
@@ -147,8 +242,8 @@ def read(wanted: "Callable[..., T]", metadata: Mapping[str, Any]) -> "T":
     return wanted(**values)
 
 
-def convert(wanted: Any, text: Any, key: str) -> Any:
-    """`text` as a value of the type `wanted`. Raises `Wrong`, which names `key`.
+def convert(wanted: Any, text: Any, key: str, is_hidden: bool = False) -> Any:
+    """`text` as a value of the type `wanted`. Raises `Wrong`, which names `key`, and the text unless it `is_hidden`.
 
     Metadata is text; a Configuration may also hold other scalars, and what an option of type `object` takes as it is.
     """
@@ -177,7 +272,8 @@ def convert(wanted: Any, text: Any, key: str) -> Any:
             return float(text) if text else 0.0
     except ValueError:
         what = "duration" if wanted in (Seconds, Seconds | None) else "number"
-        raise Wrong(f"metadata property {key}: {text!r} is no {what}") from None
+        shown = "the value, which is not shown here," if is_hidden else repr(text)
+        raise Wrong(f"metadata property {key}: {shown} is no {what}") from None
     raise TypeError(f"no rule for options of type {wanted}")
 
 
@@ -196,4 +292,4 @@ def _plain(name: str) -> str:
 
 def _camel(name: str) -> str:
     first, *rest = name.split("_")
-    return first + "".join(part.upper() if part in ("id", "url", "https") else part.capitalize() for part in rest)
+    return first + "".join(part.upper() if part in ("id", "kv", "url", "https") else part.capitalize() for part in rest)

@@ -1,31 +1,51 @@
-"""From Component resources to open components. Called by `daprd.load`, in the order of the resources.
+"""From one Component resource to an open component, and from middleware to pipelines.
 
-A component that cannot be opened ends the start, unless it says to ignore errors; the words are the original's.
+Called by `daprd.opening` and, for pipelines, by `daprd.load`; the words of errors are the original's. No value that
+came from a secret store or the environment is in them.
 """
 
 import asyncio
 import contextlib
-import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydapr import components
+from pydapr.components import Part
 from pydapr.components.middleware import Middleware
+from pydapr.components.secretstores import SecretStore
 from pydapr.daprd import references
 from pydapr.lib.record import Record
 from pydapr.net.exchange import Handler
 from pydapr.observe import logging
 from pydapr.resources import component, configuration
 
-log = logging.get("dapr.runtime.processor")
 pipeline_log = logging.get("dapr.middleware.http")
 
-KNOWN_BUT_MISSING = frozenset({"middleware.http.opa", "middleware.http.sentinel", "middleware.http.wasm"})
-"""Types of the original that are not there yet."""
+WASM = frozenset({"middleware.http.wasm", "bindings.wasm"})
+"""Types that run WebAssembly."""
+
+CREATE, INIT = "CREATE_COMPONENT_FAILURE", "INIT_COMPONENT_FAILURE"
+"""What the original calls it when a component cannot be made, and when it is made but cannot be opened."""
+
+_KINDS = {
+    "state": "state store",
+    "pubsub": "pubsub",
+    "bindings": "binding",
+    "secretstores": "secret store",
+    "configuration": "configuration store",
+    "lock": "lock store",
+    "crypto": "crypto provider",
+    "conversation": "conversation",
+}
+"""What the original calls a component of a category when it cannot find its type."""
 
 
 class CannotOpen(Exception):
-    """A component cannot be used; the message is the reason."""
+    """A component cannot be used; the message is the reason, `kind` one of the two above or empty."""
+
+    def __init__(self, message: str, kind: str = CREATE) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class Surroundings(Record):
@@ -34,61 +54,99 @@ class Surroundings(Record):
     app_id: str
     namespace: str
     environ: Mapping[str, str]
+    strict_sandbox: bool = False
+    """Whether the Configuration has WebAssembly run in the strict sandbox, whatever a component says."""
 
 
 class Opened:
-    """The components that are open, by category."""
+    """The components that are open, by name."""
 
     def __init__(self) -> None:
-        self.middleware: dict[str, tuple[component.Component, Middleware]] = {}
+        self.parts: dict[str, tuple[component.Component, Part]] = {}
         self.broken: set[str] = set()
-        """Names of those that could not be opened and said to ignore that."""
-        self.listed: list[dict[str, Any]] = []
+        """Names of those that are described, but are not open."""
+
+    @property
+    def secret_stores(self) -> dict[str, SecretStore]:
+        return {name: part for name, (_, part) in self.parts.items() if isinstance(part, SecretStore)}
+
+    def listed(self) -> list[dict[str, Any]]:
         """As the metadata API shows them."""
+        return [_entry(wanted, part) for wanted, part in self.parts.values()]
 
 
-async def open_middleware(
-    wanted: component.Component, around: Surroundings, opened: Opened, stack: contextlib.AsyncExitStack
+def _entry(wanted: component.Component, part: Part) -> dict[str, Any]:
+    entry: dict[str, Any] = {"name": wanted.name, "type": wanted.type}
+    if wanted.version:
+        entry["version"] = wanted.version
+    if part.capabilities:
+        entry["capabilities"] = list(part.capabilities)
+    return entry
+
+
+async def open_one(
+    wanted: component.Component,
+    given: references.Given,
+    around: Surroundings,
+    opened: Opened,
+    stack: contextlib.AsyncExitStack,
 ) -> None:
-    """Opens one middleware. Raises `CannotOpen`."""
-    version = wanted.version or "v1"
-    found = components.find(wanted.type) if version in ("v0", "v1") else None
+    """Opens one component, whose references have led to `given`. Raises `CannotOpen`."""
+    found = components.find(wanted.type, wanted.version)
     if found is None:
-        if wanted.type.lower() in KNOWN_BUT_MISSING:
-            raise CannotOpen(f"HTTP middleware {wanted.type}/{version} is not available in this version of pydapr")
-        raise CannotOpen(f"HTTP middleware {wanted.type}/{version} has not been registered")
+        raise CannotOpen(_unknown(wanted))
+    deadline = asyncio.timeout(wanted.init_timeout_seconds)
     try:
-        one = found.make(components.read(found.options, properties(wanted, around)))
-        assert isinstance(one, Middleware)
-        stack.push_async_callback(one.close)
-        async with asyncio.timeout(wanted.init_timeout_seconds):
-            await one.open()
-    except TimeoutError:
-        raise CannotOpen(f"init timeout for component {wanted.log_name}") from None
+        properties = _properties(wanted, given, around)
+        part = found.make(components.read(found.options, properties, given.hidden))
+        assert isinstance(part, Part)
+        part.scrub = given.scrub
+        stack.push_async_callback(part.close)
+        async with deadline:
+            await part.open()
     except ModuleNotFoundError as error:
-        raise CannotOpen(_creating(wanted, f"it needs the library {error.name}, which is not installed")) from None
+        raise _failed(wanted, f"it needs the library {error.name}, which is not installed") from None
     except (OSError, ValueError) as error:
-        raise CannotOpen(_creating(wanted, error)) from None
-    pipeline_log.info(f"Adding {wanted.type}/{version} {wanted.name} middleware")
-    opened.middleware[wanted.name] = (wanted, one)
+        if isinstance(error, TimeoutError) and deadline.expired():
+            raise CannotOpen(f"init timeout for component {wanted.log_name}", INIT) from None
+        raise _failed(wanted, given.scrub(str(error))) from None
+    if isinstance(part, Middleware):
+        pipeline_log.info(f"Adding {wanted.type}/{wanted.version or 'v1'} {wanted.name} middleware")
+    opened.parts[wanted.name] = (wanted, part)
 
 
-def _creating(wanted: component.Component, error: object) -> str:
+def _unknown(wanted: component.Component) -> str:
+    type_ = f"{wanted.type}/{wanted.version or 'v1'}"
+    if wanted.category == "middleware":
+        missing = f"HTTP middleware {type_} has not been registered"
+        return f"process component {wanted.name} error: {missing}"
+    there = ", ".join(found.name for found in components.available(wanted.category))
+    return f"couldn't find {_KINDS[wanted.category]} {type_}; this version of pydapr has {there or 'none yet'}"
+
+
+def _failed(wanted: component.Component, reason: str) -> CannotOpen:
     where = f" ({wanted.file})" if wanted.file else ""
-    return f"error creating HTTP middleware {wanted.type}/{wanted.version}: {error}{where}"
+    if wanted.category != "middleware":
+        return CannotOpen(f"{reason}{where}", INIT)
+    type_ = f"{wanted.type}/{wanted.version}"
+    return CannotOpen(f"process component {wanted.name} error: error creating HTTP middleware {type_}: {reason}{where}")
 
 
-def properties(wanted: component.Component, around: Surroundings) -> dict[str, str]:
-    """The metadata of a component with what it refers to filled in. Raises `ValueError`."""
-    owner = f"Component {wanted.name}"
-    pairs = references.resolve(owner, wanted.metadata, around.environ)
-    return {name: _filled(name, value, around) for name, value in pairs}
+def _properties(wanted: component.Component, given: references.Given, around: Surroundings) -> dict[str, str]:
+    """The metadata as the component gets it. Raises `Wrong`."""
+    found = {name: _filled(name, value, around) for name, value in given.pairs}
+    if around.strict_sandbox and wanted.type in WASM:
+        found = {name: value for name, value in found.items() if name.lower() != "strictsandbox"}
+        found["strictSandbox"] = "true"
+    return found
 
 
 def _filled(name: str, value: str, around: Surroundings) -> str:
     if "{" not in value:
         return value
     while "{uuid}" in value:
+        import uuid  # few refer to it, and it costs 4 ms
+
         value = value.replace("{uuid}", str(uuid.uuid4()), 1)
     if "{podName}" in value:
         pod = around.environ.get("POD_NAME", "")
@@ -124,12 +182,12 @@ def pipeline(name: str, wanted: Iterable[configuration.Handler], opened: Opened)
     for handler in wanted:
         if handler.name in opened.broken:
             raise CannotOpen(f"pipeline {name}: middleware {handler.name} could not be opened, and is not passed over")
-        if handler.name not in opened.middleware:
+        if handler.name not in opened.parts:
             pipeline_log.error(f"Pipeline {name} goes without {handler.log_name}: there is no such component")
             continue
         wanted_type = (handler.type, handler.version or "v1")
-        found, station = opened.middleware[handler.name]
-        if wanted_type != (found.type, found.version or "v1"):
+        found, station = opened.parts[handler.name]
+        if not isinstance(station, Middleware) or wanted_type != (found.type, found.version or "v1"):
             raise CannotOpen(f"pipeline {name}: {handler.log_name} is meant, but the component is {found.log_name}")
         stations.append(station)
     return Pipeline(name, stations) if stations else None

@@ -4,33 +4,46 @@ Called by `daprd.runtime`, which also stops what is made here.
 """
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pydapr.api import access as api_access
 from pydapr.api.grpc import invoke as grpc_invoke
 from pydapr.api.grpc import metadata as grpc_metadata
 from pydapr.api.grpc import proxy as grpc_proxy
 from pydapr.api.grpc import router as grpc_router
+from pydapr.api.grpc import secrets as grpc_secrets
 from pydapr.api.grpc import shutdown as grpc_shutdown
 from pydapr.api.grpc import unary
-from pydapr.api.http import cors, health, invoke, metadata, router, shutdown
+from pydapr.api.http import cors, errors, health, invoke, metadata, router, secrets, shutdown
 from pydapr.blocks.health import Health
 from pydapr.blocks.invoke import Invoker
 from pydapr.blocks.metadata import Metadata
 from pydapr.blocks.proxy import Proxy
+from pydapr.blocks.secrets import Secrets
 from pydapr.daprd import flags
+from pydapr.errors import InvokeFailed
 from pydapr.lib import durations
-from pydapr.net import server
+from pydapr.net import grpc_server, server
 from pydapr.net.exchange import Exchange, Handler
-from pydapr.observe import logging, metrics
+from pydapr.net.grpc_server import Method
+from pydapr.observe import logging
 from pydapr.resources import configuration
+
+if TYPE_CHECKING:
+    from pydapr.daprd.measures import Measures
+    from pydapr.observe.tracing import Tracer
 
 log = logging.get("dapr.runtime")
 http_log = logging.get("dapr.runtime.http")
 grpc_log = logging.get("dapr.runtime.grpc.api")
 
 go_duration = durations.text
+
+PUBLIC = (b"/v1.0/healthz", b"/v1.0/metadata")
+"""How the paths begin that the public port answers, as with the original."""
 
 HEAD_SLOP = 4096
 """What Go's server takes beyond the configured size of a head."""
@@ -47,17 +60,20 @@ class Parts:
     health: Health
     metadata: Metadata
     proxy: Proxy
+    secrets: Secrets
+    measures: "Measures | None" = None
+    tracer: "Tracer | None" = None
 
 
 class CannotListen(Exception):
     """No address of a server could be listened on."""
 
 
-async def serve_metrics(settings: flags.Settings, stack: contextlib.AsyncExitStack) -> None:
-    """Opens the metrics port, and the profile port if that is asked for."""
-    if settings.enable_metrics:
+async def serve_metrics(settings: flags.Settings, page: Handler | None, stack: contextlib.AsyncExitStack) -> None:
+    """Opens the metrics port for `page`, and the profile port if that is asked for."""
+    if page is not None:
         host = settings.metrics_listen_address
-        await _open(metrics.serve, host, settings.metrics_port, stack)
+        await _open(page, host, settings.metrics_port, stack)
         log.info(f"metrics server started on {host}:{settings.metrics_port}/")
     if settings.enable_profiling:
         from pydapr.daprd import profiling
@@ -81,8 +97,11 @@ async def serve(parts: Parts, stop: Callable[[bool], None]) -> list[server.Serve
     settings = parts.settings
     is_open = api_access.http(_rules(parts.configuration.api_allowed), _rules(parts.configuration.api_denied))
     routes = {route: handler for route, handler in _routes(parts, stop).items() if is_open(route[1].decode())}
-    invocations = invoke.InvokeApi(parts.invoker, settings.max_body_size).handle
-    inner = router.Router(routes, invocations if is_open("/v1.0/invoke/*") else router.not_found)
+    invocations = invoke.InvokeApi(parts.invoker, settings.max_body_size, _failed(parts.measures)).handle
+    respond = _respond(parts.measures)
+    inner = router.Router(
+        routes, invocations if is_open("/v1.0/invoke/*") else router.not_found, invoke.PREFIX, respond
+    )
     options = server.Options(with_http2=not settings.disable_h2c, max_head=settings.read_buffer_size + HEAD_SLOP)
     grpc_api = server.Server(_grpc_methods(parts, stop), server.Options(with_http1=False))
     await _listen(grpc_api, settings, settings.grpc_port, "grpc", grpc_log, "API gRPC server", "gRPC")
@@ -90,7 +109,8 @@ async def serve(parts: Parts, stop: Callable[[bool], None]) -> list[server.Serve
     await _listen(http_api, settings, settings.http_port, "http", http_log, "HTTP server", "HTTP")
     servers = [http_api, grpc_api]
     if settings.public_port:
-        public = server.Server(router.PublicRouter(_public(routes)), options)
+        inner_public = _measured(router.PublicRouter(_public(routes), respond), parts.measures)
+        public = server.Server(_traced(inner_public, parts.tracer), options)
         host = settings.public_listen_address
         try:
             await public.listen(host, settings.public_port)
@@ -107,12 +127,15 @@ def _routes(parts: Parts, stop: Callable[[bool], None]) -> dict[router.Route, Ha
     settings = parts.settings
     checks = health.HealthApi(parts.health, settings.app_id)
     description = metadata.MetadataApi(parts.metadata, settings.max_body_size)
+    secret = secrets.SecretsApi(parts.secrets)
     return {
         (b"GET", b"/v1.0/healthz"): checks.ready,
         (b"GET", b"/v1.0/healthz/outbound"): checks.outbound,
         (b"GET", b"/v1.0/metadata"): description.get,
         (b"PUT", metadata.PREFIX + b"*"): description.put,
         (b"POST", b"/v1.0/shutdown"): shutdown.ShutdownApi(stop).post,
+        (b"GET", secrets.PREFIX + b"*/bulk"): secret.get_bulk,
+        (b"GET", secrets.PREFIX + b"*/*"): secret.get,
     }
 
 
@@ -120,23 +143,59 @@ def _grpc_methods(parts: Parts, stop: Callable[[bool], None]) -> Handler:
     """What a call to the gRPC API passes."""
     settings, rules = parts.settings, parts.configuration
     largest = settings.max_body_size if settings.max_body_size > 0 else grpc_proxy.LARGEST
+    measures = parts.measures
     description = grpc_metadata.MetadataApi(parts.metadata)
-    answers = {
-        "InvokeService": grpc_invoke.InvokeApi(parts.invoker).invoke_service,
+    secret = grpc_secrets.SecretsApi(parts.secrets)
+    answers: dict[str, unary.Answer] = {
+        "InvokeService": grpc_invoke.InvokeApi(parts.invoker, _gave(measures)).invoke_service,
         "GetMetadata": description.get,
         "SetMetadata": description.set,
         "Shutdown": grpc_shutdown.ShutdownApi(stop).shut_down,
+        "GetSecret": secret.get,
+        "GetBulkSecret": secret.get_bulk,
     }
     if rules.api_allowed or rules.api_denied:
         grpc_log.info("Enabled API access list on gRPC server")
     if settings.api_token:
         grpc_log.info("Enabled token authentication on gRPC server")
+    others: Method = grpc_proxy.ProxyApi(parts.proxy, largest, parts.invoker.policies).handle
+    if measures is not None:
+        from pydapr.api.grpc import measured
+
+        grpc_log.info("Enabled gRPC metrics middleware")
+        answers = {
+            name: measured.answer(answer, measures.grpc.server.method(f"{grpc_router.SERVICE}/{name}"), measures.errors)
+            for name, answer in answers.items()
+        }
+        others = measured.passing(others, measures.grpc, is_server=True)
+    if parts.tracer is not None:
+        from pydapr.api.grpc import traced
+
+        grpc_log.info("Enabled gRPC tracing middleware")
+        tracer = parts.tracer
+        answers = {name: traced.answer(answer, name, tracer) for name, answer in answers.items()}
+        others = traced.passing(others, tracer, settings.app_id, echoes=True)
     return grpc_router.build(
         {name: unary.Unary(answer, largest) for name, answer in answers.items()},
-        grpc_proxy.ProxyApi(parts.proxy, largest).handle,
+        others,
         api_access.grpc(_rules(rules.api_allowed), _rules(rules.api_denied)),
         settings.api_token,
+        _around(parts),
     )
+
+
+def _logs_calls(parts: Parts) -> bool:
+    given = parts.settings.enable_api_logging
+    return parts.configuration.api_logging.enabled if given is None else given
+
+
+def _around(parts: Parts) -> Callable[[grpc_server.Method], grpc_server.Method]:
+    """What stands around each method of the gRPC API."""
+    if not _logs_calls(parts):
+        return lambda method: method
+    from pydapr.api.grpc import calllog
+
+    return calllog.logged
 
 
 def _rules(rules: Iterable[configuration.ApiRule]) -> list[tuple[str, str, str]]:
@@ -144,36 +203,87 @@ def _rules(rules: Iterable[configuration.ApiRule]) -> list[tuple[str, str, str]]
 
 
 def _public(routes: dict[router.Route, Handler]) -> dict[router.Route, Handler]:
-    return {route: handler for route, handler in routes.items() if route[1] != b"/v1.0/shutdown"}
+    return {route: handler for route, handler in routes.items() if route[1].startswith(PUBLIC)}
 
 
 def _chain(parts: Parts, inner: router.Router) -> Handler:
     """What a request to the HTTP API passes, outermost last; what is off is not in it."""
     settings = parts.settings
     chain: Handler = inner
-    calls = parts.configuration.api_logging
-    if calls.enabled if settings.enable_api_logging is None else settings.enable_api_logging:
+    if _logs_calls(parts):
         from pydapr.api.http import calllog
 
+        calls = parts.configuration.api_logging
         chain = calllog.CallLog(chain, inner.route, calls.obfuscate_urls, calls.omit_health_checks)
     if parts.pipeline is not None:
-        chain = _fresh(parts.pipeline(chain))
+        chain = _fresh(parts.pipeline(chain), settings.max_body_size)
     if settings.api_token:
         free = (b"/v1.0/healthz", b"/v1.0/healthz/outbound")
         chain = router.require_token(settings.api_token, free, chain)
     if settings.allowed_origins:
         http_log.info("Enabled CORS HTTP middleware")
         chain = cors.Cors(settings.allowed_origins, chain)
+    chain = _traced(_measured(chain, parts.measures), parts.tracer)
     if settings.max_body_size > 0:
         http_log.info(f"Enabled max body size HTTP middleware with size {settings.max_body_size} bytes")
     return chain
 
 
-def _fresh(pipeline: Handler) -> Handler:
-    """Gives middleware an exchange of its own, so that what it changes is seen behind it only."""
+def _traced(inner: Handler, tracer: "Tracer | None") -> Handler:
+    """`inner`, whose requests are part of traces unless tracing is off."""
+    if tracer is None:
+        return inner
+    from pydapr.api.http import traced
+
+    http_log.info("Enabled tracing HTTP middleware")
+    return traced.traced(inner, tracer)
+
+
+def _measured(inner: Handler, measures: "Measures | None") -> Handler:
+    """`inner`, whose requests are counted where there are metrics."""
+    if measures is None:
+        return inner
+    http_log.info("Enabled metrics HTTP middleware")
+    if isinstance(inner, router.Router):
+        inner.metrics = measures.http
+        return inner
+    from pydapr.api.http import measured
+
+    return measured.measured(inner, measures.http)
+
+
+def _respond(measures: "Measures | None") -> errors.Respond:
+    if measures is None or measures.errors is None:
+        return errors.respond
+    from pydapr.api.http import measured
+
+    return measured.responder(measures.errors)
+
+
+def _failed(measures: "Measures | None") -> Callable[[], None] | None:
+    if measures is None or measures.errors is None:
+        return None
+    return functools.partial(measures.errors.answered, InvokeFailed("the app failed"))
+
+
+def _gave(measures: "Measures | None") -> Callable[[int], None] | None:
+    return measures.grpc.server.method(f"{grpc_router.SERVICE}/InvokeService").gave if measures is not None else None
+
+
+def _fresh(pipeline: Handler, max_body: int) -> Handler:
+    """Gives middleware an exchange of its own, so that what it changes is seen behind it only.
+
+    It can read `max_body` bytes of a body at most; that there are more is said by who stands behind.
+    """
+    from pydapr.net.body import TooLarge
     from pydapr.net.wrapped import Wrapped
 
     async def handle(exchange: Exchange) -> None:
+        if max_body > 0:
+            try:
+                exchange.body.limit(max_body)
+            except TooLarge as error:
+                exchange.body.fail(error)
         await pipeline(Wrapped(exchange))
 
     return handle

@@ -27,6 +27,7 @@ STANDALONE, KUBERNETES = "standalone", "kubernetes"
 
 _MAX_BODY_SIZE = 4 << 20
 _READ_BUFFER_SIZE = 4 << 10
+_MAX_SERIES = 1000
 _GRACEFUL_SECONDS = 5
 _PROBE_INTERVAL, _PROBE_TIMEOUT, _PROBE_THRESHOLD = 5, 500, 3
 _BINDING_OPTIONS_TIMEOUT = 3.0
@@ -99,6 +100,8 @@ class Settings(Record):
     enable_metrics: bool
     metrics_port: int
     metrics_listen_address: str
+    metrics_max_series: int
+    """How many label sets a metric may have."""
 
     # limits
     max_body_size: int
@@ -225,6 +228,7 @@ def _settings(
         enable_metrics=flags.bool("enable-metrics"),
         metrics_port=ports.metrics,
         metrics_listen_address=flags.string("metrics-listen-address"),
+        metrics_max_series=_max_series(environ),
         max_body_size=_MAX_BODY_SIZE if sizes[0] == -1 else sizes[0],
         read_buffer_size=_READ_BUFFER_SIZE if sizes[1] == -1 else sizes[1],
         allowed_origins=flags.string("allowed-origins"),
@@ -411,6 +415,13 @@ def _scheduler_addresses(flags: pflag.Parsed, environ: Mapping[str, str]) -> tup
     if name not in flags.given and variable in environ:
         return tuple(environ[variable].split(","))
     return flags.strings(name)
+
+
+def _max_series(environ: Mapping[str, str]) -> int:
+    text = environ.get("DAPR_METRICS_MAX_SERIES") or str(_MAX_SERIES)
+    if not text.isascii() or not text.isdigit() or not int(text):
+        raise ValueError(f"invalid value for the DAPR_METRICS_MAX_SERIES environment variable: {text}")
+    return int(text)
 
 
 def _is_truthy(text: str) -> bool:

@@ -14,28 +14,19 @@ from pydapr.daprd import flags
 from pydapr.lib import durations
 from pydapr.lib.record import Record
 from pydapr.observe import logging
-from pydapr.resources import component, configuration
+from pydapr.resources import configuration
 
 if TYPE_CHECKING:
     from pydapr.daprd import components
+    from pydapr.observe.metrics_resiliency import ResiliencyMetrics
+    from pydapr.observe.metrics_service import AccessMetrics, ComponentMetrics
+    from pydapr.policy.gate import Gate
     from pydapr.policy.resiliency import Resiliency
 
     Pipelines = tuple[components.Pipeline | None, components.Pipeline | None]
 
 log = logging.get("dapr.runtime")
-processor_log = logging.get("dapr.runtime.processor")
-
-_KINDS = {
-    "state": "state store",
-    "pubsub": "pubsub",
-    "bindings": "binding",
-    "secretstores": "secret store",
-    "configuration": "configuration store",
-    "lock": "lock store",
-    "crypto": "crypto provider",
-    "conversation": "conversation",
-}
-"""What the original calls a component of a category when it cannot find its type."""
+acl_log = logging.get("dapr.acl")
 
 
 class Failed(Exception):
@@ -63,11 +54,10 @@ def load(settings: flags.Settings) -> Loaded:
         found = resources.load_folder(settings.resources_paths, settings.app_id, settings.namespace)
     except resources.ResourceError as error:
         raise Failed(error.message) from None
-    _refuse_what_guards(config)
     return Loaded(config, found)
 
 
-def policies(loaded: Loaded) -> "Resiliency | None":
+def policies(loaded: Loaded, metrics: "ResiliencyMetrics | None" = None) -> "Resiliency | None":
     """What Resiliency resources say, None when there is none; faults in them are told and no reason not to start."""
     found = loaded.resources
     _tell(found, resources.RESILIENCY)
@@ -75,48 +65,52 @@ def policies(loaded: Loaded) -> "Resiliency | None":
         return None
     from pydapr.policy import reading
 
-    made = reading.load(found.resiliencies)
+    made = reading.load(found.resiliencies, metrics)
     made.base_urls = {endpoint.name: endpoint.base_url for endpoint in found.http_endpoints}
     return made
 
 
-def _refuse_what_guards(config: configuration.Configuration) -> None:
-    """Rules that keep somebody out must not be passed over in silence. Raises `Failed`."""
-    access = config.access_control
-    guards = {
-        "accessControl": access is not None and (access.policies or access.default_action != configuration.ALLOW),
-    }
-    unmet = [name for name, is_given in guards.items() if is_given]
-    if unmet:
-        raise Failed(
-            f"error loading configuration: {', '.join(unmet)} cannot be enforced in this version of pydapr; "
-            "daprd does not start, so that nothing is open that should be closed"
-        )
+def gate(settings: flags.Settings, loaded: Loaded, metrics: "AccessMetrics | None") -> "Gate | None":
+    """Who may call the app, None without rules. Raises `Failed` for rules that cannot be used."""
+    rules = loaded.configuration.access_control
+    if rules is None:
+        return None
+    from pydapr.policy import access
+    from pydapr.policy import gate as made_of
 
-
-def _tell_what_comes_later(config: configuration.Configuration) -> None:
-    tracing = config.tracing
-    if tracing.zipkin_endpoint or tracing.otel.endpoint_address or tracing.stdout:
-        log.warning("tracing has no effect in this version of pydapr")
+    if rules.policies and not rules.default_action:
+        acl_log.warning("No global default action has been specified. Setting default global action as Deny")
+    try:
+        compiled = access.compile(rules, settings.app_protocol in ("http", "https", "h2c"))
+    except access.Invalid as error:
+        raise Failed(str(error)) from None
+    return made_of.Gate(compiled, metrics) if compiled is not None else None
 
 
 async def open_components(
-    settings: flags.Settings, loaded: Loaded, stack: contextlib.AsyncExitStack
+    settings: flags.Settings,
+    loaded: Loaded,
+    stack: contextlib.AsyncExitStack,
+    metrics: "ComponentMetrics | None" = None,
 ) -> "components.Opened | None":
     """Opens the components, None when there are none. Raises `Failed` for one that cannot be had, unless it says to
     ignore errors."""
     found = loaded.resources
-    _tell_what_comes_later(loaded.configuration)
     log.info("Loading components…")
     _tell(found, resources.COMPONENT)
     opened = None
     if found.components or loaded.configuration.http_pipeline or loaded.configuration.app_http_pipeline:
-        from pydapr.daprd import components
+        from pydapr.daprd import components, opening
 
         opened = components.Opened()
-        around = components.Surroundings(settings.app_id, settings.namespace, os.environ)
-        for wanted in found.components:
-            await _open(wanted, loaded.configuration, around, opened, stack)
+        around = components.Surroundings(
+            settings.app_id, settings.identity_namespace, os.environ, loaded.configuration.wasm_strict_sandbox
+        )
+        denied = loaded.configuration.components_deny
+        try:
+            await opening.Opening(around, denied, opened, stack, metrics).open_all(found.components)
+        except components.CannotOpen as error:
+            raise Failed(str(error)) from None
     log.info("Waiting for all outstanding components to be processed…")
     log.info("All outstanding components processed")
     log.info("Loading endpoints…")
@@ -164,50 +158,6 @@ def _say_later(kind: str, names: list[str]) -> None:
         log.warning(f"{kind} {', '.join(names)} has no effect in this version of pydapr")
 
 
-async def _open(
-    wanted: component.Component,
-    config: configuration.Configuration,
-    around: "components.Surroundings",
-    opened: "components.Opened",
-    stack: contextlib.AsyncExitStack,
-) -> None:
-    from pydapr.daprd import components
-
-    version = wanted.version or "v1"
-    if wanted.type in config.components_deny or f"{wanted.type}/{version}" in config.components_deny:
-        processor_log.warning(f"component {wanted.name} of type {wanted.type} is denied by the Configuration")
-        opened.broken.add(wanted.name)
-        return
-    if not wanted.category:
-        raise Failed(f"process component {wanted.name} error: incorrect type {wanted.type}")
-    reason = f"couldn't find {_KINDS.get(wanted.category, wanted.category)} {wanted.type}/{version}"
-    if wanted.category == "middleware":
-        try:
-            await components.open_middleware(wanted, around, opened, stack)
-        except components.CannotOpen as error:
-            reason = f"process component {wanted.name} error: {error}"
-        else:
-            _count(wanted, opened)
-            return
-    opened.broken.add(wanted.name)
-    failure = f"initialization error occurred for {wanted.log_name}: {reason}"
-    processor_log.error(f"Failed to init component {wanted.log_name}: [CREATE_COMPONENT_FAILURE]: {failure}")
-    text = (
-        f"process component {wanted.name} error: [INIT_COMPONENT_FAILURE]: "
-        f"initialization error occurred for {wanted.log_name}: [CREATE_COMPONENT_FAILURE]: {failure}"
-    )
-    if wanted.ignore_errors:
-        processor_log.error(f"Ignoring error processing component: {text}")
-        return
-    processor_log.warning(f"Error processing component, daprd will exit gracefully: {text}")
-    raise Failed(text)
-
-
-def _count(wanted: component.Component, opened: "components.Opened") -> None:
-    log.info(f"Component loaded: {wanted.log_name}")
-    opened.listed.append({"name": wanted.name, "type": wanted.type, "version": wanted.version})
-
-
 def describe(settings: flags.Settings, loaded: Loaded, opened: "components.Opened | None" = None) -> Metadata:
     """The sidecar's metadata."""
     connection = AppConnection(
@@ -222,6 +172,6 @@ def describe(settings: flags.Settings, loaded: Loaded, opened: "components.Opene
         settings.app_id,
         sorted(loaded.configuration.features),
         connection,
-        opened.listed if opened is not None else [],
+        opened.listed() if opened is not None else [],
         http_endpoints=[endpoint.name for endpoint in loaded.resources.http_endpoints],
     )

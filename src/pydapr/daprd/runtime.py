@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydapr.api import internal
@@ -21,17 +21,26 @@ from pydapr.app.channel import AppChannel, AppUnreachable, Call
 from pydapr.blocks.health import Health
 from pydapr.blocks.invoke import Invoker
 from pydapr.blocks.proxy import Proxy
+from pydapr.blocks.secrets import Secrets
 from pydapr.components import nameresolution
-from pydapr.daprd import faces, flags, load, names
+from pydapr.daprd import faces, flags, load, names, tracing
 from pydapr.errors import RpcError
 from pydapr.net import dial, hostaddress, http2_pool, server
 from pydapr.net.body import Body, BodyError
+from pydapr.net.grpc_server import Method
 from pydapr.observe import logging
 from pydapr.peers import sidecar
 from pydapr.wire import http2
 
 if TYPE_CHECKING:
     from pydapr.app.pipeline import Pipeline
+    from pydapr.components.secretstores import SecretStore
+    from pydapr.daprd.measures import Measures
+    from pydapr.net.exchange import Handler
+    from pydapr.observe.tracing import Tracer
+    from pydapr.policy.gate import Gate
+    from pydapr.policy.resiliency import Resiliency
+    from pydapr.resources import configuration
 
 log = logging.get("dapr.runtime")
 internal_log = logging.get("dapr.runtime.grpc.internal")
@@ -61,6 +70,8 @@ class Runtime:
         self._app_is_unhealthy.set()
         self._app_was_found = False
         self._servers: list[server.Server] = []
+        self._measured: Measures | None = None
+        self._tracer: Tracer | None = None
         self._app: AppChannel | None = None
         """The app itself, without middleware before it."""
 
@@ -95,11 +106,17 @@ class Runtime:
         settings = self._settings
         self._refuse_what_is_not_there()
         loaded = load.load(settings)
-        policies = load.policies(loaded)
-        await faces.serve_metrics(settings, stack)
+        measures, page = self._measures(loaded.configuration.metrics)
+        policies = load.policies(loaded, measures.resiliency if measures is not None else None)
+        gate = load.gate(settings, loaded, measures.access if measures is not None else None)
+        await faces.serve_metrics(settings, page, stack)
         log.info(f"{settings.mode} mode configured")
         log.info(f"app id: {settings.app_id}")
         self._say_what_comes_later()
+        try:
+            self._tracer = tracing.open_tracing(loaded.configuration, settings.app_id, os.environ, stack)
+        except tracing.Unusable as error:
+            raise Fatal(str(error)) from None
         listening = self._reserve_internal_port(stack)
         port = listening.getsockname()[1]
         host = _own_address()
@@ -107,37 +124,35 @@ class Runtime:
         stack.push_async_callback(resolver.close)
         pool = http2_pool.Pool(dial.address, http2.Limits())
         stack.callback(pool.close)
-        sidecars = sidecar.Sidecars(pool, settings.app_id, settings.identity_namespace, host)
-        opened = await load.open_components(settings, loaded, stack)
+        sidecars = self._sidecars(pool, host)
+        components = measures.components if measures is not None else None
+        opened = await load.open_components(settings, loaded, stack, components)
+        stores = opened.secret_stores if opened is not None else {}
         api_pipeline, app_pipeline = load.pipelines(loaded, opened)
-        behind = _behind(app_pipeline)
-        invoker = Invoker(
-            settings.app_id,
-            settings.identity_namespace,
-            resolver,
-            sidecars,
-            lambda url: behind(_channel_to_url(url)),
-        )
+        behind = _behind(app_pipeline, measures)
+        invoker = Invoker(settings.app_id, settings.identity_namespace, resolver, sidecars, _by_url(behind))
         invoker.policies = policies
         stack.callback(invoker.close)
-        if loaded.resources.http_endpoints:
-            from pydapr.daprd import endpoints
-
-            named = endpoints.open_all(loaded.resources.http_endpoints, os.environ)
-            invoker.endpoints = {name: behind(channel) for name, channel in named.items()}
+        named = await self._open_endpoints(loaded, stores)
+        invoker.endpoints = {name: behind(channel, name) for name, channel in named.items()}
         grpc_app = self._grpc_app()
         stack.callback(grpc_app.close)
         self._app = self._app_channel(grpc_app)
         if self._app is not None:
-            invoker.app = self._app if self._app.takes_rpc else behind(self._app)
+            invoker.app = self._app if self._app.takes_rpc else behind(self._app, "")
         proxy = Proxy(settings.app_id, settings.identity_namespace, resolver, sidecars, grpc_app)
+        proxy.gate = gate
         if invoker.app is None:
             channels_log.warning("App channel is not initialized. Did you configure an app-port?")
         description = load.describe(settings, loaded, opened)
-        parts = faces.Parts(settings, loaded.configuration, api_pipeline, invoker, self._health, description, proxy)
+        secrets = self._secrets(stores, loaded, policies)
+        parts = faces.Parts(
+            settings, loaded.configuration, api_pipeline, invoker, self._health, description, proxy, secrets, measures,
+            self._tracer,
+        )  # fmt: skip
         stack.push_async_callback(self._close_servers)
         self._servers += await faces.serve(parts, self._shut_down)
-        await self._serve_internal(invoker, proxy, listening)
+        await self._serve_internal(invoker, proxy, gate, listening)
         await names.register(resolver, loaded.configuration.name_resolution, self._instance(host, port))
         # The first thing to go: nobody shall begin to call while what is under way ends.
         stack.push_async_callback(resolver.close)
@@ -146,6 +161,44 @@ class Runtime:
         elapsed = int((time.monotonic() - began) * 1000)
         log.info(f"dapr initialized. Status: Running. Init Elapsed {elapsed}ms")
         self._health.ready()
+
+    def _measures(self, wanted: "configuration.Metrics") -> "tuple[Measures | None, Handler | None]":
+        """Who measures what, and the page that shows it; the page shows the process when nothing else is measured."""
+        if not self._settings.enable_metrics:
+            return None, None
+        from pydapr.daprd import measures
+        from pydapr.observe import metrics_page
+
+        registry = measures.registry(self._settings, wanted)
+        if wanted.enabled:
+            try:
+                self._measured = measures.Measures(registry, wanted, self._settings.namespace)
+            except measures.Unusable as error:
+                raise Fatal(f"error loading configuration: {error}") from None
+        return self._measured, metrics_page.page(registry)
+
+    def _sidecars(self, pool: http2_pool.Pool, host: str) -> sidecar.Sidecars:
+        settings = self._settings
+        made = sidecar.Sidecars(pool, settings.app_id, settings.identity_namespace, host)
+        made.metrics = self._measured.services if self._measured is not None else None
+        return made
+
+    async def _open_endpoints(
+        self, loaded: load.Loaded, stores: "Mapping[str, SecretStore]"
+    ) -> Mapping[str, AppChannel]:
+        if not loaded.resources.http_endpoints:
+            return {}
+        from pydapr.daprd import endpoints
+
+        return await endpoints.open_all(loaded.resources.http_endpoints, os.environ, stores)
+
+    def _secrets(
+        self, stores: "Mapping[str, SecretStore]", loaded: load.Loaded, policies: "Resiliency | None"
+    ) -> Secrets:
+        scopes = {scope.store_name: scope.is_allowed for scope in loaded.configuration.secrets_scopes}
+        made = Secrets(stores, scopes, policies)
+        made.metrics = self._measured.secrets if self._measured is not None else None
+        return made
 
     def _refuse_what_is_not_there(self) -> None:
         settings = self._settings
@@ -185,7 +238,8 @@ class Runtime:
     def _grpc_app(self) -> app_grpc.GrpcApp:
         """The app as a gRPC server: whether it is one shows when it is called."""
         settings = self._settings
-        return app_grpc.GrpcApp(
+        make = app_grpc.GrpcApp if self._measured is None else self._measured.grpc_app
+        return make(
             settings.app_channel_address,
             settings.app_port,
             settings.app_protocol in ("grpcs", "https"),
@@ -213,12 +267,31 @@ class Runtime:
         base = f"{settings.app_protocol}://{node}"
         return app_http.HttpChannel(connect, base, node, b"", settings.app_api_token, settings.app_max_concurrency)
 
-    async def _serve_internal(self, invoker: Invoker, proxy: Proxy, listening: Any) -> None:
+    async def _serve_internal(self, invoker: Invoker, proxy: Proxy, gate: "Gate | None", listening: Any) -> None:
         settings = self._settings
-        api = internal.InternalApi(invoker, max(settings.max_body_size, 4 << 20) + (1 << 16))
+        measures = self._measured
+        most = max(settings.max_body_size, 4 << 20) + (1 << 16)
+        api = internal.InternalApi(invoker, most, measures.services if measures is not None else None, gate)
         largest = settings.max_body_size if settings.max_body_size > 0 else grpc_proxy.LARGEST
-        methods = api.methods(grpc_proxy.ProxyApi(proxy, largest).handle)
-        one = server.Server(methods, server.Options(with_http1=False))
+        others: Method = grpc_proxy.ProxyApi(proxy, largest).handle
+        if measures is not None:
+            from pydapr.api.grpc import measured
+
+            internal_log.info("Enabled gRPC metrics middleware")
+            others = measured.passing(others, measures.grpc, is_server=False)
+        around = None
+        if self._tracer is not None:
+            from pydapr.api.grpc import traced
+
+            internal_log.info("Enabled gRPC tracing middleware")
+            tracer = self._tracer
+            others = traced.passing(others, tracer, settings.app_id, echoes=False)
+
+            def around(method: Method) -> Method:
+                return traced.internal(method, tracer, settings.app_id)
+
+        methods = api.methods(others, around)
+        one = server.Server(methods, server.Options(with_http1=False, keeps_traces_apart=True))
         self._servers.append(one)
         await one.listen_on(listening)
         address, port = listening.getsockname()[:2]
@@ -277,10 +350,18 @@ class Runtime:
                 self._app_is_unhealthy.set()
 
         probes = app_health.AppHealth(
-            self._app, wanted.path, wanted.interval, wanted.timeout, wanted.threshold, changed
+            self._probed(self._app), wanted.path, wanted.interval, wanted.timeout, wanted.threshold, changed
         )
         invoker.app = app_health.Guarded(channel, probes)
         self._run_beside(probes.run(), stack)
+
+    def _probed(self, app: AppChannel) -> AppChannel:
+        """The channel for probes of `app`."""
+        if self._measured is None or not isinstance(app, app_http.HttpChannel):
+            return app
+        from pydapr.app import measured
+
+        return measured.MeasuredProbes(app.uncounted(), self._measured.http)
 
     def _run_beside(self, work: Coroutine[Any, Any, None], stack: contextlib.AsyncExitStack) -> None:
         """Runs `work` until the sidecar stops."""
@@ -367,13 +448,24 @@ def _own_address() -> str:
         return "127.0.0.1"
 
 
-def _behind(pipeline: "Pipeline | None") -> Callable[[AppChannel], AppChannel]:
-    """Puts the middleware of calls to apps before a channel, if there is any."""
-    if pipeline is None:
-        return lambda channel: channel
-    from pydapr.app.pipeline import Pipelined
+def _behind(pipeline: "Pipeline | None", measures: "Measures | None") -> Callable[[AppChannel, str], AppChannel]:
+    """Puts before a channel the middleware of calls to apps and who measures them, if there are any.
 
-    return lambda channel: Pipelined(channel, pipeline)
+    A server outside of Dapr has a name, the own app has "".
+    """
+
+    def behind(channel: AppChannel, name: str) -> AppChannel:
+        if pipeline is not None:
+            from pydapr.app.pipeline import Pipelined
+
+            channel = Pipelined(channel, pipeline)
+        return measures.channel(channel, name) if measures is not None else channel
+
+    return behind
+
+
+def _by_url(behind: Callable[[AppChannel, str], AppChannel]) -> Callable[[str], AppChannel]:
+    return lambda url: behind(_channel_to_url(url), url)
 
 
 def _channel_to_url(url: str) -> AppChannel:

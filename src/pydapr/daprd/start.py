@@ -4,6 +4,7 @@ Called by `daprd.main`; goes on to `daprd.runtime`. Exit codes and log lines are
 """
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
@@ -82,8 +83,20 @@ def _announce(wanted: flags.LogSettings) -> None:
 
 def _run(settings: flags.Settings) -> int:
     logging.adopt_stdlib()
+    _allow_open_files()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_Process(settings).run())
+
+
+def _allow_open_files() -> None:
+    """As many as the system lets this process have, as Go's runtime does: a connection is a file."""
+    if sys.platform != "win32":
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft != hard:
+            with contextlib.suppress(ValueError, OSError):  # "unlimited" is more than some systems give
+                resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:

@@ -1,6 +1,6 @@
 """Decoding of URL paths and queries. Pure; called by the faces."""
 
-from urllib.parse import unquote_to_bytes
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 
 def decode(path: bytes) -> str:
@@ -15,6 +15,24 @@ def decode(path: bytes) -> str:
         if len(part) < 2 or not _is_hex(part[:2]):
             raise ValueError(f'invalid URL escape "%{part[:2].decode("latin-1")}"')
     return unquote_to_bytes(path).decode("utf-8", "surrogateescape")
+
+
+def segments(target: bytes, prefix: bytes) -> list[str]:
+    """What stands between the slashes of a path behind `prefix`, each decoded; a plus sign stands for a blank.
+
+    Raises `ValueError`.
+    """
+    path = target.partition(b"?")[0].removesuffix(b"/").replace(b"+", b" ")
+    return [decode(segment) for segment in path[len(prefix) :].split(b"/")]
+
+
+def metadata(target: bytes) -> dict[str, str]:
+    """The parameters `metadata.<name>` of the query, by name; of several the first counts."""
+    query = target.partition(b"?")[2]
+    if b"metadata." not in query:
+        return {}
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True, errors="replace")
+    return {name[9:]: value for name, value in reversed(pairs) if name.startswith("metadata.")}
 
 
 def _is_hex(pair: bytes) -> bool:

@@ -31,7 +31,7 @@ def context(root_ca: str, certificate: str, private_key: str, renegotiation: str
     elif not _trust(made, root_ca):
         raise ValueError("rootCA holds no certificate in PEM form")
     if certificate or private_key:
-        with _file(certificate) as chain, _file(private_key) as key:
+        with as_file(certificate) as chain, as_file(private_key) as key:
             try:
                 made.load_cert_chain(chain, key, password=b"")
             except (ssl.SSLError, ValueError) as error:
@@ -48,7 +48,7 @@ def _trust(made: "ssl.SSLContext", root_ca: str) -> bool:
 
 
 @contextlib.contextmanager
-def _file(text: str) -> Iterator[str]:
+def as_file(text: str) -> Iterator[str]:
     """A path under which OpenSSL reads `text`; in memory where the system can, because keys pass here."""
     if hasattr(os, "memfd_create"):
         held = os.memfd_create("pem")

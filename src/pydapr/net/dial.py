@@ -1,15 +1,22 @@
 """Making connections: to host and port, over TLS, to a Unix domain socket. Used by whoever makes a pool."""
 
 import asyncio
+import contextlib
+import socket
 from collections.abc import Awaitable, Callable
-from functools import cache
-from typing import TYPE_CHECKING
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+from pydapr.net import lookup
 
 if TYPE_CHECKING:
     import ssl
 
 Factory = Callable[[], asyncio.Protocol]
+
+_PROBES = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 9))
+"""When the kernel looks whether a quiet peer is still there, as Go has it: a machine that is gone is noticed."""
 
 
 def split(address: str) -> tuple[str, int]:
@@ -26,20 +33,67 @@ async def address(address: str, factory: Factory) -> object:
         host, port = split(address)
     except ValueError as error:
         raise OSError(str(error)) from None
-    return await asyncio.get_running_loop().create_connection(factory, host, port)
+    return await _connect(factory, host, port)
+
+
+def keep_alive(sock: Any) -> None:
+    """Has the kernel watch the other end; `sock` is a TCP socket, or asyncio's view of one."""
+    if sock is None:
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _PROBES:
+        if hasattr(socket, name):  # not on every system
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+async def _connect(factory: Factory, host: str, port: int, **tls: Any) -> object:
+    """Connects by the first address of `host` that takes it. Raises `OSError`, of it `NoSuchHost`."""
+    loop = asyncio.get_running_loop()
+    failed: OSError | None = None
+    for place in [(host, port)] if _needs_no_lookup(host) else await lookup.places(host, port):
+        try:
+            transport, protocol = await loop.create_connection(factory, *place, **tls)
+        except OSError as error:
+            if type(error).__module__ == "ssl":
+                raise
+            failed = failed or error
+            continue
+        with contextlib.suppress(OSError):  # it may be gone again, which whoever uses it will see
+            keep_alive(transport.get_extra_info("socket"))
+        return transport, protocol
+    raise failed or OSError(f"no address for {host}")
+
+
+@lru_cache(256)
+def _needs_no_lookup(host: str) -> bool:
+    """Whether `host` is an address, or a name that this machine knows itself."""
+    if host == "localhost":
+        return True
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, host.partition("%")[0])
+        except (OSError, ValueError):
+            continue
+        return True
+    return False
 
 
 def to(
-    host: str, port: int, with_tls: bool = False, verify: bool = True, context: "ssl.SSLContext | None" = None
+    host: str,
+    port: int,
+    with_tls: bool = False,
+    verify: bool = True,
+    context: "ssl.SSLContext | None" = None,
+    server_name: str = "",
 ) -> Callable[[Factory], Awaitable[object]]:
-    """A connector to one server; `context` takes the place of the usual rules of TLS."""
+    """A connector to one server; `context` takes the place of the usual rules of TLS, `server_name` that of the host
+    in the server's certificate."""
 
     async def connect(factory: Factory) -> object:
-        loop = asyncio.get_running_loop()
         if not with_tls:
-            return await loop.create_connection(factory, host, port)
+            return await _connect(factory, host, port)
         rules = context or _context(verify)
-        return await loop.create_connection(factory, host, port, ssl=rules, server_hostname=host)
+        return await _connect(factory, host, port, ssl=rules, server_hostname=server_name or host)
 
     return connect
 

@@ -6,10 +6,14 @@ Made by the connections (`net.http1`, `net.http2`), handed to the handler of a s
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from mypy_extensions import mypyc_attr
 
 from pydapr.net.body import Body
+
+if TYPE_CHECKING:
+    from pydapr.wire.tracecontext import Trace
 
 Header = tuple[bytes, bytes]
 Headers = Sequence[Header]
@@ -23,7 +27,7 @@ class Exchange(ABC):
     an answer, or raises, has the connection answer 500 or break off.
     """
 
-    __slots__ = ("body", "headers", "is_begun", "is_finished", "method", "target")
+    __slots__ = ("body", "context", "headers", "is_begun", "is_finished", "method", "target", "trace")
 
     method: bytes
     target: bytes
@@ -33,6 +37,15 @@ class Exchange(ABC):
     body: Body
     is_begun: bool
     is_finished: bool
+    context: Headers
+    """What the client says of a trace: those of `headers` in `wire.headers.TRACE`."""
+    trace: "Trace | None"
+    """The trace that this is part of; set before the handlers that want to know, and said in the head of the answer."""
+
+    @property
+    def protocol(self) -> bytes:
+        """The version of HTTP, as Go writes it."""
+        return b"HTTP/1.1"
 
     @property
     def fields(self) -> Mapping[bytes, bytes]:

@@ -1,11 +1,12 @@
 """Serving gRPC: from the path of an exchange to the method that answers it, and errors as trailers.
 
-Used by `api.grpc` and `api.internal` as the handler of their servers.
+Used by `api.grpc`, `api.internal` and the control plane as the handler of their servers.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
 
 from pydapr.errors import Code, RpcError
+from pydapr.net.body import BodyError
 from pydapr.net.exchange import Exchange, Headers
 from pydapr.net.http2_server import ServerExchange
 from pydapr.wire import grpc, hpack
@@ -14,8 +15,10 @@ HEAD: Headers = ((b":status", b"200"), (b"content-type", b"application/grpc"))
 HEAD_BLOCK = hpack.encode(HEAD)
 OK_BLOCK = grpc.OK_TRAILERS_BLOCK
 
-Method = Callable[[ServerExchange], Awaitable[None]]
-"""Answers one call: `reply`, or HEAD_BLOCK and messages and then OK_BLOCK. Raises `RpcError`."""
+Method = Callable[[ServerExchange], Awaitable[int | None]]
+"""Answers one call: `reply`, or HEAD_BLOCK and messages and then OK_BLOCK. Raises `RpcError`.
+
+What it returns is the status that it has answered with, None for OK."""
 
 
 class Methods:
@@ -56,6 +59,8 @@ def _is_grpc(fields: Mapping[bytes, bytes]) -> bool:
 def fail(exchange: ServerExchange, error: RpcError) -> None:
     """Ends the call with the status of `error`; messages sent before stay as they are."""
     fields = grpc.trailers(grpc.Status(error.code, error.message, error.details))
+    if not exchange.is_begun and exchange.trace is not None and exchange.trace.reply:
+        exchange.begin_block(HEAD_BLOCK)
     if exchange.is_begun:
         exchange.finish(fields)
     else:
@@ -65,3 +70,26 @@ def fail(exchange: ServerExchange, error: RpcError) -> None:
 def reply(exchange: ServerExchange, message: bytes) -> None:
     """Answers a call with one message and status OK."""
     exchange.send(HEAD_BLOCK, grpc.frame(message), OK_BLOCK)
+
+
+def seconds(timeout: bytes) -> float:
+    """What grpc-timeout says. Raises `RpcError`."""
+    try:
+        return grpc.decode_timeout(timeout)
+    except ValueError as error:
+        raise RpcError(Code.INTERNAL, str(error)) from None
+
+
+async def read(exchange: ServerExchange, max_message: int) -> bytes:
+    """The one message of a request. Raises `RpcError`."""
+    reader = grpc.MessageReader(max_message, exchange.fields.get(b"grpc-encoding", b"identity"))
+    messages: list[bytes] = []
+    try:
+        while data := await exchange.body.read():
+            messages += reader.feed(data)
+    except BodyError as error:
+        raise RpcError(Code.CANCELLED, str(error)) from None
+    if len(messages) != 1 or reader.incomplete:
+        text = "unexpected EOF" if reader.incomplete else "EOF"
+        raise RpcError(Code.INTERNAL, text if len(messages) < 2 else "grpc: more than one message in a unary call")
+    return messages[0]

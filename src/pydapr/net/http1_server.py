@@ -304,6 +304,8 @@ class ServerExchange(Exchange):
         self.method = reader.method
         self.target = reader.target
         self.headers = reader.headers
+        self.context = reader.context
+        self.trace = None
         self.body = body
         self.http10 = reader.http10
         self.closes = not reader.keep_alive
@@ -375,6 +377,8 @@ class ServerExchange(Exchange):
                 break
         else:
             extra += _date.line(connection.loop.time())
+        if self.trace is not None:
+            extra += self.trace.lines(status, headers)
         return http1.response_head(status, headers, extra)
 
     def _let_go_of_body(self) -> None:

@@ -8,6 +8,7 @@ import asyncio
 
 from pydapr.net.body import Body, BodyError, Disconnected
 from pydapr.net.connection import Connection
+from pydapr.net.keepalive import Keepalive
 from pydapr.wire import http2
 
 PART_SECONDS = 1.0
@@ -89,7 +90,10 @@ class Half:
 class Http2Connection(Connection):
     """Moves the bytes of a `wire.http2.Connection`."""
 
-    __slots__ = ("_flush_is_due", "_forgive_at", "_is_receiving", "_reply_is_due", "_written", "h2", "is_lost")
+    __slots__ = (
+        "_flush_is_due", "_forgive_at", "_is_receiving", "_reply_is_due", "_written", "h2", "is_lost", "keepalive",
+        "lost_because",
+    )  # fmt: skip
 
     h2: http2.Connection
 
@@ -101,6 +105,9 @@ class Http2Connection(Connection):
         self._reply_is_due = False
         self._written = 0
         self.is_lost = False
+        self.lost_because = ""
+        """Why we gave the peer up, if we did."""
+        self.keepalive: Keepalive | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -171,6 +178,24 @@ class Http2Connection(Connection):
         if not self.transport.is_closing():
             self.transport.write(self.h2.take_output())
             self.transport.close()
+
+    # -- signs of life (`net.keepalive`) --
+
+    @property
+    def heard_at(self) -> float:
+        """When the peer was last heard, or up to a second before: `data_received` notes no more than that."""
+        return self._forgive_at - 1.0
+
+    def ask(self) -> None:
+        """Asks the peer for an answer, whatever it is busy with."""
+        if not self.is_lost:
+            self.h2.ping()
+            self.flush()
+
+    def give_up(self, reason: str) -> None:
+        """Ends the connection without a word to a peer that would not hear it."""
+        self.lost_because = reason
+        self.transport.abort()
 
     # -- what both sides do with what the peer says --
 

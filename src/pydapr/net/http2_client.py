@@ -107,7 +107,7 @@ class ClientConnection(Http2Connection):
     def connection_lost(self, error: Exception | None) -> None:
         self.is_lost = True
         self.resume_writing()
-        lost = Disconnected(f"error reading from server: {error or 'EOF'}")
+        lost = Disconnected(self.lost_because or f"error reading from server: {error or 'EOF'}")
         for request in list(self._requests):
             request.fail(lost)
         self._requests.clear()
@@ -162,6 +162,22 @@ class ClientConnection(Http2Connection):
         self.is_draining = True
         if not self._requests:
             self.transport.close()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is under way."""
+        return not self._requests
+
+    def retire(self) -> None:
+        """Takes no new requests; closes when those under way have ended."""
+        self.is_draining = True
+        if not self._requests and not self.is_lost:
+            self.close()
+
+    def drop(self) -> None:
+        """Ends a connection that has not come about."""
+        if hasattr(self, "transport") and not self.is_lost:
+            self.transport.abort()
 
     def close(self) -> None:
         """Ends the connection; what is under way breaks off."""

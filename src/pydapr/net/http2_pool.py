@@ -1,17 +1,33 @@
-"""HTTP/2 connections to many servers, one for each as long as its streams suffice. Used by `peers`."""
+"""HTTP/2 connections to many servers, one for each as long as its streams suffice. Used by `peers` and `app`.
+
+A connection counts once the server has greeted: a kernel takes connections for a process that stands still. A server
+that did not, or that gave no sign of life (`net.keepalive`), is tried again behind the calls; until it answers, calls
+of it fail at once, so that whoever knows another server can go there.
+"""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
-from pydapr.net import http2_client
+from pydapr.lib import record
+from pydapr.net import http2_client, keepalive, lookup
 from pydapr.wire import http2
 
 CONNECT_SECONDS = 5.0
-MAX_CONNECTIONS = 16
-"""Connections to one server; more streams than fit on these wait."""
+MAX_CONNECTIONS = 256
+"""Connections to one server; more streams than fit on these wait. Some servers take no more than 100 on one."""
 
-ATTEMPTS = 2 * MAX_CONNECTIONS
-"""Connections that one request sees come and go, or fill up, before it is told that there is none."""
+ATTEMPTS = 32
+"""Connections that one request has made and loses to others, or at once, before it is told that there is none."""
+
+IDLE_SECONDS = 180.0
+"""Connections unused for so long, and up to as long again, are closed."""
+
+AGAIN_SECONDS = 1.0
+"""Between two attempts to reach a silent server behind the calls."""
+
+FORGET_SECONDS = 60.0
+"""How long that goes on when nobody asks for the server any more."""
 
 Connector = Callable[[str, Callable[[], asyncio.Protocol]], Awaitable[object]]
 """Connects to an address (host:port) and attaches the protocol that the factory makes. Raises `OSError`."""
@@ -21,97 +37,280 @@ class Unreachable(Exception):
     """No connection could be made; nothing was sent."""
 
 
+class Silent(Unreachable):
+    """Nobody refused, and nobody answered."""
+
+
+_Waiter = asyncio.Future[Unreachable | None]
+
+
+class Patience(record.Record):
+    """How long a server may take to greet, and how it is treated when it is silent.
+
+    `asks` is for servers that take questions for a sign of life every ten seconds; `keeps` for a single server, to
+    which one connection is kept however long it is unused, and for which calls wait though it was silent before.
+    """
+
+    connect: float = CONNECT_SECONDS
+    asks: bool = True
+    keeps: bool = False
+
+
+APP = Patience(connect=20.0, asks=False, keeps=True)
+"""An app: the original gives it as long, and gRPC's servers take unasked pings every five minutes only."""
+
+
+class _Watch:
+    """A silent server that is tried behind the calls."""
+
+    __slots__ = ("asked_at", "reason", "task")
+
+    def __init__(self, reason: str, asked_at: float) -> None:
+        self.reason, self.asked_at = reason, asked_at
+        self.task: asyncio.Task[None]
+
+
 class Pool:
     """Connections by address. Made once; `close` breaks off whatever is under way."""
 
-    def __init__(self, connect: Connector, limits: http2.Limits) -> None:
+    def __init__(self, connect: Connector, limits: http2.Limits, patience: Patience | None = None) -> None:
         self._connect = connect
         self._limits = limits
+        self._patience = patience or Patience()
         self._loop = asyncio.get_running_loop()
         self._open: dict[str, list[http2_client.ClientConnection]] = {}
         self._opening: dict[str, asyncio.Task[None]] = {}
-        self._room: dict[str, asyncio.Event] = {}
+        self._waiting: dict[str, OrderedDict[_Waiter, None]] = {}
+        self._silent: dict[str, _Watch] = {}
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._used: dict[http2_client.ClientConnection, int] = {}
         self._is_closed = False
 
     def ready(self, address: str) -> http2_client.ClientConnection | None:
-        """A connection that takes a request now, None when there is none yet."""
-        for connection in self._open.get(address, ()):
+        """A connection that takes a request now, None when there is none yet, or others wait for it."""
+        if self._waiting and address in self._waiting:
+            return None
+        return self._free(address)
+
+    def _free(self, address: str) -> http2_client.ClientConnection | None:
+        connections = self._open.get(address)
+        if connections is None:
+            return None
+        for connection in connections:
             if connection.can_open:
+                if connection is not connections[0]:
+                    connections.remove(connection)
+                    connections.insert(0, connection)
                 return connection
         return None
 
     async def connection(self, address: str) -> http2_client.ClientConnection:
         """A connection that takes a request. Raises `Unreachable`."""
-        attempts = 0
+        attempts, has_heard, has_waited = 0, False, False
+        is_waiting = address in self._waiting
         while True:
-            connection = self.ready(address)
+            if is_waiting or address in self._opening:
+                error = await self._turn(address, has_waited)
+                if error is not None and (has_heard or isinstance(error, Silent)):
+                    raise error
+                # One that was refused began before this call did: the server may have come meanwhile.
+                is_waiting, has_waited, has_heard = False, True, error is not None
+            connection = self._free(address)
             if connection is not None:
                 return connection
             if self._is_closed:
                 raise Unreachable(f"dial tcp {address}: the pool is closed")
-            if len(self._open.get(address, ())) >= MAX_CONNECTIONS:
-                await self._wait_for_room(address)
-                continue
-            attempts += 1
-            if attempts > ATTEMPTS:
-                raise Unreachable(f"dial tcp {address}: connections are lost as soon as they are made")
-            opening = self._opening.get(address)
-            if opening is None:
-                opening = self._loop.create_task(self._connect_to(address))
-                self._opening[address] = opening
-                opening.add_done_callback(lambda task: self._opened(address, task))
-            try:
-                await asyncio.shield(opening)
-            except asyncio.CancelledError:
-                if self._is_closed and opening.cancelled():
-                    continue  # it was not the caller who was cancelled
+            self._refuse_if_silent(address)
+            if self._is_crowded(address):
+                is_waiting = True
+            elif address not in self._opening:
+                attempts += 1
+                if attempts > ATTEMPTS:
+                    raise Unreachable(f"dial tcp {address}: connections are lost as soon as they are made")
+                has_waited = True
+                await self._open_one(address)
+
+    # -- making connections --
+
+    async def _open_one(self, address: str) -> None:
+        """Makes one connection more, which others may wait for as well. Raises `Unreachable`."""
+        for connection in self._open.get(address, ()):
+            if connection.h2.is_used_up:
+                connection.retire()
+        opening = self._opening[address] = self._loop.create_task(self._connect_to(address))
+        opening.add_done_callback(lambda task: self._opened(address, task))
+        try:
+            await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            if not (self._is_closed and opening.cancelled()):
                 raise
+            # Else it was not the caller who was cancelled.
 
     def _opened(self, address: str, task: asyncio.Task[None]) -> None:
         self._opening.pop(address, None)
-        if not task.cancelled():
-            task.exception()  # those who waited have it; without any, it is no news for the log
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Silent):
+            self._watch(address, str(error))
+        if not isinstance(error, Unreachable):
+            self._loop.call_soon(self._wake, address)  # behind the one who has made it
+            return
+        for waiter in self._waiting.pop(address, ()):
+            if not waiter.done():
+                waiter.set_result(type(error)(*error.args))
 
     async def _connect_to(self, address: str) -> None:
+        """Makes a connection and waits for the server's greeting. Raises `Unreachable`."""
+        greeted: asyncio.Future[None] = self._loop.create_future()
+
+        def heard(_: http2_client.ClientConnection) -> None:
+            if not greeted.done():
+                greeted.set_result(None)
+            self._wake(address)
+
         def lost(connection: http2_client.ClientConnection) -> None:
-            connections = self._open.get(address, [])
-            if connection in connections:
-                connections.remove(connection)
-            if not connections:
-                self._open.pop(address, None)
-            self._has_room(address)
+            self._forget(address, connection)
+            heard(connection)
 
-        def room(_: http2_client.ClientConnection) -> None:
-            self._has_room(address)
-
-        connection = http2_client.ClientConnection(self._loop, lost, room, self._limits)
+        connection = http2_client.ClientConnection(self._loop, lost, heard, self._limits)
         try:
-            async with asyncio.timeout(CONNECT_SECONDS):
+            async with asyncio.timeout(self._patience.connect):
                 await self._connect(address, lambda: connection.protocol)
-        except TimeoutError:
-            raise Unreachable(f"dial tcp {address}: i/o timeout") from None
-        except ConnectionRefusedError:
-            raise Unreachable(f"dial tcp {address}: connect: connection refused") from None
-        except OSError as error:
-            raise Unreachable(f"dial tcp {address}: {(error.strerror or str(error)).lower()}") from None
+                await greeted
+        except BaseException as error:
+            connection.drop()
+            raise _told(address, error) from None
         if connection.is_lost or connection.h2.is_draining:
-            raise Unreachable(f"dial tcp {address}: EOF")
+            raise Unreachable(f"dial tcp {address}: error reading server preface: EOF")
         self._open.setdefault(address, []).append(connection)
+        if self._patience.asks:
+            connection.keepalive = keepalive.Keepalive(connection, self._loop)
+        if self._sweeper is None:
+            self._sweeper = self._loop.call_later(IDLE_SECONDS, self._sweep)
 
-    async def _wait_for_room(self, address: str) -> None:
-        event = self._room.setdefault(address, asyncio.Event())
-        await event.wait()
+    def _forget(self, address: str, connection: http2_client.ClientConnection) -> None:
+        """`connection` is lost."""
+        if connection.keepalive is not None:
+            connection.keepalive.stop()
+            connection.keepalive = None  # they hold each other
+        self._used.pop(connection, None)
+        connections = self._open.get(address, [])
+        if connection in connections:
+            connections.remove(connection)
+        if not connections:
+            self._open.pop(address, None)
+            if connection.lost_because:
+                self._watch(address, f"dial tcp {address}: {connection.lost_because}")
 
-    def _has_room(self, address: str) -> None:
-        event = self._room.pop(address, None)
-        if event is not None:
-            event.set()
+    # -- servers that are silent --
+
+    def _refuse_if_silent(self, address: str) -> None:
+        """Raises `Unreachable` while a silent server is tried behind the calls."""
+        watch = self._silent.get(address)
+        if watch is not None:
+            watch.asked_at = self._loop.time()
+            raise Unreachable(watch.reason)
+
+    def _watch(self, address: str, reason: str) -> None:
+        if not (self._is_closed or self._patience.keeps or address in self._silent):
+            watch = self._silent[address] = _Watch(reason, self._loop.time())
+            watch.task = self._loop.create_task(self._try_again(address, watch))
+            watch.task.add_done_callback(lambda _: self._silent.pop(address, None))
+
+    async def _try_again(self, address: str, watch: _Watch) -> None:
+        """Until the server answers or refuses, or nobody has wanted it for a while."""
+        while self._loop.time() - watch.asked_at < FORGET_SECONDS:
+            await asyncio.sleep(AGAIN_SECONDS)
+            try:
+                await self._connect_to(address)
+            except Silent:
+                continue
+            except Unreachable:
+                pass
+            return
+
+    # -- waiting for room --
+
+    def _is_crowded(self, address: str) -> bool:
+        return len(self._open.get(address, ())) >= MAX_CONNECTIONS
+
+    async def _turn(self, address: str, has_waited: bool) -> Unreachable | None:
+        """Waits until it is this caller's turn to look for room, first come, first served; or why there is none."""
+        waiter: _Waiter = self._loop.create_future()
+        waiting = self._waiting.setdefault(address, OrderedDict())
+        waiting[waiter] = None
+        if has_waited:
+            waiting.move_to_end(waiter, last=False)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            self._leave(address, waiter)
+            raise
+        finally:
+            # Behind the request that is about to be opened: there may be room for one more.
+            self._loop.call_soon(self._wake, address)
+
+    def _wake(self, address: str) -> None:
+        """Lets the first of those who wait look for room, if there can be any."""
+        waiting = self._waiting.get(address)
+        if not waiting:
+            return
+        may_open = address not in self._opening and not self._is_crowded(address)
+        if self._is_closed or may_open or self._free(address) is not None:
+            waiter = next(iter(waiting))
+            self._leave(address, waiter)
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _leave(self, address: str, waiter: _Waiter) -> None:
+        waiting = self._waiting.get(address)
+        if waiting is not None:
+            waiting.pop(waiter, None)
+            if not waiting:
+                del self._waiting[address]
+
+    # -- the end --
+
+    def _sweep(self) -> None:
+        """Closes connections that nobody has used since the last time."""
+        used = self._used
+        self._used = {}
+        for connections in self._open.values():
+            idle = [connection for connection in connections if connection.is_idle and connection.can_open]
+            kept = len(connections)
+            for connection in idle:
+                opened = connection.h2.opened
+                if used.get(connection) == opened and (kept > 1 or not self._patience.keeps):
+                    kept -= 1
+                    connection.close()
+                    connections.remove(connection)
+                else:
+                    self._used[connection] = opened
+        for address in [address for address, connections in self._open.items() if not connections]:
+            del self._open[address]
+        self._sweeper = self._loop.call_later(IDLE_SECONDS, self._sweep) if self._open else None
 
     def close(self) -> None:
         """Closes every connection."""
         self._is_closed = True
-        for task in list(self._opening.values()):
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for task in [*self._opening.values(), *[watch.task for watch in self._silent.values()]]:
             task.cancel()
         for connections in list(self._open.values()):
             for connection in list(connections):
                 connection.close()
+        for address in list(self._waiting):
+            self._wake(address)
+
+
+def _told(address: str, error: BaseException) -> BaseException:
+    """Why there is no connection, as Go words it; what is no reason stays as it is."""
+    if isinstance(error, TimeoutError):
+        return Silent(f"dial tcp {address}: i/o timeout")
+    if isinstance(error, ConnectionRefusedError):
+        return Unreachable(f"dial tcp {address}: connect: connection refused")
+    if isinstance(error, lookup.NoSuchHost):
+        return Unreachable(f"dial tcp: {error}")
+    if isinstance(error, OSError):
+        return Unreachable(f"dial tcp {address}: {(error.strerror or str(error)).lower()}")
+    return error

@@ -6,6 +6,7 @@ and its handler a task; the task is cancelled when the client resets the stream 
 
 import asyncio
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from pydapr.net.body import Disconnected
 from pydapr.net.exchange import Exchange, Handler, Headers, peer_name
@@ -21,7 +22,7 @@ _KNOWN = 512
 class ServerConnection(Http2Connection):
     """Streams in, exchanges to the handler, answers out."""
 
-    __slots__ = ("_exchanges", "_handler", "_is_stopping", "_known", "_on_lost")
+    __slots__ = ("_exchanges", "_handler", "_identity", "_is_stopping", "_known", "_on_lost")
 
     def __init__(
         self,
@@ -37,6 +38,7 @@ class ServerConnection(Http2Connection):
         self._exchanges: set[ServerExchange] = set()
         self._known: dict[int, _Known] = {}
         self._is_stopping = False
+        self._identity: str | None = None
 
     # -- asyncio --
 
@@ -72,7 +74,9 @@ class ServerConnection(Http2Connection):
         def take_over(transport: asyncio.Transport, asked: Exchange) -> None:
             self.transport = transport
             self.write_out()
-            self._begin(ServerExchange(self, stream, asked.method, asked.target, asked.headers), True)
+            exchange = ServerExchange(self, stream, asked.method, asked.target, asked.headers)
+            exchange.context = asked.context
+            self._begin(exchange, True)
 
         return take_over
 
@@ -84,6 +88,8 @@ class ServerConnection(Http2Connection):
             known = self._parse(headers)
         exchange = ServerExchange(self, stream, known.method, known.target, known.headers)
         exchange.known_fields = known.fields
+        exchange.context = known.context
+        exchange.apart = self.h2.apart
         self._begin(exchange, end_stream)
 
     def _begin(self, exchange: "ServerExchange", end_stream: bool) -> None:
@@ -174,11 +180,27 @@ class ServerConnection(Http2Connection):
     def is_idle(self) -> bool:
         return not self._exchanges
 
+    @property
+    def peer_identity(self) -> str:
+        """The SPIFFE id in the client's certificate, which TLS has verified; empty without a certificate.
+
+        A certificate with none or several URIs gives a text that is no SPIFFE id.
+        """
+        if self._identity is None:
+            shown = self.transport.get_extra_info("peercert")
+            self._identity = _uris(shown) if shown else ""
+        return self._identity
+
+
+def _uris(certificate: Mapping[str, Any]) -> str:
+    names = [str(value) for kind, value in certificate.get("subjectAltName", ()) if kind == "URI"]
+    return " ".join(names) or "no URI"
+
 
 class _Known:
     """A request's header section, taken apart. It keeps its source, so that no other has the same id."""
 
-    __slots__ = ("fields", "headers", "method", "source", "target")
+    __slots__ = ("context", "fields", "headers", "method", "source", "target")
 
     def __init__(self, source: Headers) -> None:
         self.source = source
@@ -190,6 +212,7 @@ class _Known:
             headers.append((b"host", pseudo.get(b":authority", b"")))
         self.headers = tuple(headers)
         self.fields = dict(headers)
+        self.context = tuple([header for header in headers if header[0] in names.TRACE])
 
 
 class ServerHalf(Half):
@@ -204,7 +227,7 @@ class ServerHalf(Half):
 class ServerExchange(Exchange):
     """A request and its answer on one stream."""
 
-    __slots__ = ("_connection", "_skip_body", "half", "known_fields", "task")
+    __slots__ = ("_connection", "_skip_body", "apart", "half", "known_fields", "task")
 
     def __init__(
         self,
@@ -218,6 +241,10 @@ class ServerExchange(Exchange):
         self.method = method
         self.target = target
         self.headers = headers
+        self.context = ()
+        self.trace = None
+        self.apart = b""
+        """The end of the header block where the connection keeps traces apart; its fields are not in `headers`."""
         length = stream.body_left
         self.half = ServerHalf(connection, stream, length if length >= 0 else None)
         self.half.exchange = self
@@ -227,6 +254,10 @@ class ServerExchange(Exchange):
         self.is_begun = self.is_finished = False
 
     @property
+    def protocol(self) -> bytes:
+        return b"HTTP/2.0"
+
+    @property
     def fields(self) -> Mapping[bytes, bytes]:
         return self.known_fields or dict(self.headers)
 
@@ -234,12 +265,19 @@ class ServerExchange(Exchange):
     def peer(self) -> str:
         return peer_name(self._connection.transport.get_extra_info("peername"))
 
+    @property
+    def peer_identity(self) -> str:
+        """As of its connection."""
+        return self._connection.peer_identity
+
     def respond(self, status: int, headers: Headers, body: bytes = b"") -> None:
         self.is_begun = self.is_finished = True
         connection, stream = self._connection, self.half.stream
         if connection.is_lost or stream.is_closed:
             return
         head = [_STATUS[status], *headers]
+        if self.trace is not None:
+            head += self.trace.fields(status, headers)
         if status != 204 and status != 304:
             head.append((b"content-length", b"%d" % len(body)))
         else:
@@ -256,7 +294,8 @@ class ServerExchange(Exchange):
         connection, stream = self._connection, self.half.stream
         if connection.is_lost or stream.is_closed:
             return
-        connection.h2.send_headers(stream, (_STATUS[status], *headers), False)
+        more = () if self.trace is None else self.trace.fields(status, headers)
+        connection.h2.send_headers(stream, (_STATUS[status], *headers, *more), False)
         connection.flush()
 
     def begin_block(self, head: bytes) -> None:
@@ -265,6 +304,8 @@ class ServerExchange(Exchange):
         self._skip_body = False
         connection, stream = self._connection, self.half.stream
         if not connection.is_lost:
+            if self.trace is not None:
+                head += self.trace.reply
             connection.h2.send_headers(stream, head, False)
             connection.flush()
 
@@ -296,6 +337,8 @@ class ServerExchange(Exchange):
             return
         h2 = connection.h2
         if data:
+            if self.trace is not None:
+                head += self.trace.reply
             h2.send_headers(stream, head, False)
             h2.send_data(stream, data, False)
         h2.send_headers(stream, trailers, True)

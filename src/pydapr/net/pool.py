@@ -7,7 +7,7 @@ Used by the app channel and for URLs as targets of an invocation. There is no bo
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from pydapr.net import http1_client
+from pydapr.net import http1_client, lookup
 from pydapr.net.body import Body, BodyError, Disconnected
 from pydapr.wire.http1 import Header
 
@@ -19,6 +19,10 @@ _REPEATABLE = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE"})
 
 class Unreachable(Exception):
     """No connection could be made; nothing was sent."""
+
+
+class NoSuchHost(Unreachable):
+    """The server's name has no address; the reason begins with `lookup` and the name."""
 
 
 class Untrusted(Unreachable):
@@ -77,6 +81,8 @@ class Pool:
                 await self._connect(lambda: connection.protocol)
         except TimeoutError:
             raise Unreachable(f"no connection within {CONNECT_SECONDS:g} s") from None
+        except lookup.NoSuchHost as error:
+            raise NoSuchHost(str(error)) from None
         except OSError as error:
             if type(error).__module__ == "ssl":
                 raise Untrusted(_tls_reason(error)) from None

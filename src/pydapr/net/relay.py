@@ -3,31 +3,36 @@
 Used by `peers.sidecar` and `app.grpc` for `blocks.proxy`. Nothing runs beside the handler's own task: what
 arrives on one connection is put on the other one at once, inside the loop turn in which it came. A side that does not
 keep up holds back the credit of the other side's window, so at most a window waits here for each stream.
-Messages are not looked into; only their sizes are, because they have a limit.
+Messages are not looked into; only their sizes are, because they have a limit. `net.replay` makes a call that may
+be made again of this one.
 """
 
 import asyncio
 from collections.abc import Sequence
 
 from pydapr.errors import Code, RpcError
-from pydapr.net import http2_client, http2_server
+from pydapr.net import grpc_server, http2_client, http2_server
 from pydapr.net.body import Body, BodyError
 from pydapr.net.exchange import Header, Headers
 from pydapr.net.http2_base import Half
 from pydapr.wire import grpc, hpack, http1, http2
+from pydapr.wire import headers as names
 
 _OK = (b":status", b"200")
 _BOUND = 1024
 _LONGEST = 4096
 
+NO_TRAILERS = "server closed the stream without sending trailers"
+
 _ONE_HOP = frozenset({b"host", b"content-length"})
+_APART = names.VOLATILE | {b"grpc-timeout"}
 _heads: dict[Headers, bytes] = {}
 
 
 class Heads:
     """Header blocks of the calls to one server: those of the client without `dropped`, and `added`.
 
-    The same fields give the same block again; `grpc-timeout`, which differs from call to call, is kept apart.
+    The same fields give the same block again; those that differ from call to call stand apart, behind the others.
     """
 
     def __init__(
@@ -42,12 +47,12 @@ class Heads:
     def block(self, exchange: http2_server.ServerExchange) -> bytes:
         """The block for the call in `exchange`."""
         headers = tuple(exchange.headers)
-        timeout = exchange.fields.get(b"grpc-timeout")
-        if timeout is not None:
-            headers = tuple([header for header in headers if header[0] != b"grpc-timeout"])
+        end = exchange.apart
+        if not _APART.isdisjoint(exchange.fields):
+            end = hpack.encode([header for header in headers if header[0] in _APART]) + end
+            headers = tuple([header for header in headers if header[0] not in _APART])
         key = (exchange.target, headers)
-        block = self._known.get(key) or self._make(key)
-        return block if timeout is None else block + hpack.encode(((b"grpc-timeout", timeout),))
+        return (self._known.get(key) or self._make(key)) + end
 
     def _make(self, key: tuple[bytes, Headers]) -> bytes:
         path, headers = key
@@ -69,8 +74,8 @@ class Relay:
         self.exchange = exchange
         self._max = max_message
         self._whole: bytes | None = None
-        self._inbound: _Inbound | None = None
-        self._onward: _Onward | None = None
+        self._inbound: Inbound | None = None
+        self._onward: Onward | None = None
         self._done: asyncio.Future[None] | None = None
         self._error: RpcError | None = None
         self._is_refused = False
@@ -84,7 +89,7 @@ class Relay:
         self._is_refused = False
         self._done = connection.loop.create_future()
         timeout = exchange.fields.get(b"grpc-timeout")
-        timer = None if timeout is None else connection.loop.call_later(_seconds(timeout), self._expire)
+        timer = None if timeout is None else connection.loop.call_later(grpc_server.seconds(timeout), self._expire)
         self._begin(connection, block)
         try:
             await self._done
@@ -102,7 +107,7 @@ class Relay:
 
     def _begin(self, connection: http2_client.ClientConnection, block: bytes) -> None:
         exchange = self.exchange
-        gauge = _Gauge(self._max)
+        gauge = Gauge(self._max)
         if self._whole is not None:
             data, is_whole = self._whole, True
         else:
@@ -115,14 +120,29 @@ class Relay:
             return
         if is_whole:
             self._whole = data
-        inbound = self._inbound = _Inbound(exchange, gauge, self)
-        request = connection.open(block, data, is_whole, _Onward)
-        assert isinstance(request, _Onward)
+        inbound = self._inbound = Inbound(exchange, gauge, self)
+        request = connection.open(block, data, is_whole, Onward)
+        assert isinstance(request, Onward)
         self._onward = request
-        request.attach(self, _Gauge(self._max), inbound)
+        request.attach(self, Gauge(self._max), inbound)
         inbound.target = request
         if is_whole:
             inbound.body.ended = True
+
+    @property
+    def code(self) -> int:
+        """The status that the answer ended with."""
+        trailers = self._onward.trailers if self._onward is not None else ()
+        if trailers == grpc.OK_TRAILERS:
+            return 0
+        status = grpc.status_of(trailers)
+        return Code.UNKNOWN if status is None else status.code
+
+    @property
+    def message(self) -> str:
+        """What the answer says of a status that is not OK."""
+        status = grpc.status_of(self._onward.trailers) if self._onward is not None else None
+        return "" if status is None else status.message
 
     # -- how it ends --
 
@@ -137,7 +157,7 @@ class Relay:
             self._error = error
         self.finish()
 
-    def lose(self, error: BodyError, request: "_Onward") -> None:
+    def lose(self, error: BodyError, request: "Onward") -> None:
         """The server's side has broken."""
         if isinstance(error, http2_client.Refused) and self._whole is not None and not self.exchange.is_begun:
             self._is_refused = True
@@ -156,32 +176,37 @@ class Relay:
     def begin_answer(self, headers: Headers) -> None:
         """Passes the head of the answer on."""
         if headers[0] != _OK:
-            self.break_off(_not_grpc(headers))
+            self.break_off(not_grpc(headers))
             return
-        block = _heads.get(headers) or _answer_head(headers)
+        block = _heads.get(headers) or answer_head(headers)
         if not block:
-            self.break_off(_not_grpc(headers))
+            self.break_off(not_grpc(headers))
             return
         exchange = self.exchange
         connection, stream = exchange.half.connection, exchange.half.stream
         if connection.is_lost or stream.is_closed or exchange.is_finished:
             return
         exchange.is_begun = True
+        if exchange.trace is not None:
+            block += exchange.trace.reply
         connection.h2.send_headers(stream, block, False)
         connection.flush()
 
-    def end_answer(self, request: "_Onward") -> None:
+    def end_answer(self, request: "Onward") -> None:
         """Passes the trailers on; an answer without messages consists of nothing else."""
         trailers = request.trailers
         exchange = self.exchange
         block: Headers | bytes
+        if request.is_cut:
+            self.break_off(RpcError(Code.INTERNAL, "unexpected EOF"))
+            return
         if trailers == grpc.OK_TRAILERS and exchange.is_begun:
             block = grpc.OK_TRAILERS_BLOCK
         elif not exchange.is_begun and (not trailers or trailers[0] != _OK):
-            self.break_off(_not_grpc(trailers))
+            self.break_off(not_grpc(trailers))
             return
         elif not any(name == b"grpc-status" for name, _ in trailers):
-            self.break_off(RpcError(Code.INTERNAL, "server closed the stream without sending trailers"))
+            self.break_off(RpcError(Code.INTERNAL, NO_TRAILERS))
             return
         else:
             block = tuple([header for header in trailers if header[0] != b"content-length"])
@@ -193,7 +218,7 @@ class Relay:
         self.finish()
 
 
-class _Gauge:
+class Gauge:
     """Follows the messages in a stream of bytes by their prefixes alone."""
 
     __slots__ = ("_left", "_max", "_prefix")
@@ -202,6 +227,11 @@ class _Gauge:
         self._max = most
         self._left = 0
         self._prefix = b""
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether a message has begun and not ended."""
+        return self._left > 0 or bool(self._prefix)
 
     def check(self, data: bytes) -> None:
         """Counts what passes. Raises `RpcError` when a message is larger than it may be."""
@@ -231,7 +261,7 @@ class _Gauge:
                     raise RpcError(Code.RESOURCE_EXHAUSTED, text)
 
 
-def _send(source: "_Inbound | _Onward", target: Half, data: bytes, end: bool) -> None:
+def send_on(source: "Inbound | Onward", target: Half, data: bytes, end: bool) -> None:
     """Puts on `target` what came from `source`, and gives `source` credit once it has gone out."""
     connection, stream = target.connection, target.stream
     size = len(data)
@@ -249,7 +279,7 @@ def _send(source: "_Inbound | _Onward", target: Half, data: bytes, end: bool) ->
         drained.add_done_callback(source.release)
 
 
-class _Inbound(http2_server.ServerHalf):
+class Inbound(http2_server.ServerHalf):
     """The client's end: what it sends goes on to the server."""
 
     __slots__ = ("_gauge", "_relay", "held", "relays", "target")
@@ -257,7 +287,7 @@ class _Inbound(http2_server.ServerHalf):
 
     target: Half
 
-    def __init__(self, exchange: http2_server.ServerExchange, gauge: _Gauge, relay: Relay) -> None:
+    def __init__(self, exchange: http2_server.ServerExchange, gauge: Gauge, relay: Relay) -> None:
         old = exchange.half
         self.connection, self.stream = old.connection, old.stream
         self.body, self._room = old.body, None
@@ -279,7 +309,7 @@ class _Inbound(http2_server.ServerHalf):
             return
         if end:
             self.body.ended = True
-        _send(self, self.target, data, end)
+        send_on(self, self.target, data, end)
 
     def release(self, _: object = None) -> None:
         """The server's side takes more."""
@@ -301,7 +331,7 @@ class _Inbound(http2_server.ServerHalf):
             onward.release()
 
 
-class _Onward(http2_client.Request):
+class Onward(http2_client.Request):
     """The server's end: what it answers goes back to the client."""
 
     __slots__ = ("_client", "_gauge", "_relay", "held")
@@ -316,7 +346,7 @@ class _Onward(http2_client.Request):
         self.trailers = ()
         self.reset_code = None
 
-    def attach(self, relay: Relay, gauge: _Gauge, client: _Inbound) -> None:
+    def attach(self, relay: Relay, gauge: Gauge, client: Inbound) -> None:
         """Names the call that this is the other end of."""
         self._relay = relay
         self._gauge = gauge
@@ -330,6 +360,11 @@ class _Onward(http2_client.Request):
         self.body = _ENDED
         del self._relay, self._client
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether the answer has stopped in the middle of a message."""
+        return self._gauge.is_inside
+
     def answered(self, headers: Headers) -> None:
         self.headers = headers
         if not self.body.ended:
@@ -341,7 +376,7 @@ class _Onward(http2_client.Request):
         except RpcError as error:
             self._relay.break_off(error)
             return
-        _send(self, self._client, data, False)
+        send_on(self, self._client, data, False)
         if end:
             self.body.end()
 
@@ -370,7 +405,7 @@ class _AnswerEnd(Body):
 
     __slots__ = ("_request",)
 
-    def __init__(self, request: _Onward) -> None:
+    def __init__(self, request: Onward) -> None:
         super().__init__()
         self._request = request
 
@@ -383,18 +418,11 @@ class _AnswerEnd(Body):
 _ENDED = Body.of(b"")
 
 
-def _seconds(timeout: bytes) -> float:
-    try:
-        return grpc.decode_timeout(timeout)
-    except ValueError as error:
-        raise RpcError(Code.INTERNAL, str(error)) from None
-
-
-def _answer_head(headers: Headers) -> bytes:
+def answer_head(headers: Headers) -> bytes:
     """The block for the head of an answer, remembered; b"" when it is not gRPC's."""
-    kept = [header for header in headers if header[0] != b"content-length"]
-    if not any(name == b"content-type" and value.startswith(b"application/grpc") for name, value in kept):
+    if not is_grpc(headers):
         return b""
+    kept = [header for header in headers if header[0] != b"content-length"]
     block = hpack.encode(kept)
     if len(block) <= _LONGEST:
         if len(_heads) >= _BOUND:
@@ -403,7 +431,12 @@ def _answer_head(headers: Headers) -> bytes:
     return block
 
 
-def _not_grpc(headers: Headers) -> RpcError:
+def is_grpc(headers: Headers) -> bool:
+    """Whether the head of an answer is of a gRPC server."""
+    return any(name == b"content-type" and value.startswith(b"application/grpc") for name, value in headers)
+
+
+def not_grpc(headers: Headers) -> RpcError:
     """What an answer that is not gRPC means, in grpc-go's words."""
     fields = dict(headers)
     status = int(fields.get(b":status", b"0"))
@@ -415,7 +448,7 @@ def _not_grpc(headers: Headers) -> RpcError:
     return RpcError(Code.UNKNOWN, f'unexpected content-type "{kind}"')
 
 
-def _code(request: _Onward) -> Code:
+def _code(request: Onward) -> Code:
     """What the reset of a stream means; that of all streams, because the server speaks no HTTP/2, is told apart."""
     if request.reset_code is None or request.connection.h2.is_draining:
         return Code.UNAVAILABLE

@@ -9,10 +9,14 @@ import contextlib
 import os
 import socket
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from pydapr.net import http1_server, http2_server
+from pydapr.net import dial, http1_server, http2_server, keepalive
 from pydapr.net.exchange import Handler
 from pydapr.wire import http2
+
+if TYPE_CHECKING:
+    import ssl
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
@@ -27,7 +31,7 @@ class Options:
     """What a server speaks and how much it takes.
 
     `max_head` bounds the head of an HTTP/1.1 request in bytes, `head_seconds` the time it may take, and
-    `max_connections` the connections at a time.
+    `max_connections` the connections at a time. With `tls` nothing is in clear text.
     """
 
     with_http1: bool = True
@@ -36,6 +40,9 @@ class Options:
     head_seconds: float = http1_server.HEAD_SECONDS
     max_connections: int = 10_000
     limits: http2.Limits = _LIMITS
+    tls: "ssl.SSLContext | None" = None
+    keeps_traces_apart: bool = False
+    """Whether handlers take a trace from `apart` of their exchanges (`http2_server`)."""
 
 
 _DEFAULTS = Options()
@@ -62,7 +69,11 @@ class Server:
 
     async def listen_on(self, listening: socket.socket) -> int:
         """Listens on a bound socket; its port."""
-        server = await self._loop.create_server(self._accept, sock=listening, backlog=1024)
+        options = self.options
+        seconds = options.head_seconds if options.tls is not None else None
+        server = await self._loop.create_server(
+            self._accept, sock=listening, backlog=1024, ssl=options.tls, ssl_handshake_timeout=seconds
+        )
         self._listeners.append(server)
         return int(listening.getsockname()[1])
 
@@ -95,7 +106,10 @@ class Server:
 
     def http2_protocol(self) -> http2_server.ServerConnection:
         """A protocol for a connection that speaks HTTP/2."""
-        return http2_server.ServerConnection(self._loop, self._handler, self.options.limits, self.forget)
+        connection = http2_server.ServerConnection(self._loop, self._handler, self.options.limits, self._forget_http2)
+        connection.keepalive = keepalive.Keepalive(connection, self._loop)
+        connection.h2.keeps_traces_apart = self.options.keeps_traces_apart
+        return connection
 
     def keep(self, connection: "_Served | _Sniffer") -> bool:
         """Counts a connection; False when there are too many, or it came too late, and it is closed."""
@@ -111,6 +125,12 @@ class Server:
         if not self._connections and self._all_gone is not None and not self._all_gone.done():
             self._all_gone.set_result(None)
 
+    def _forget_http2(self, connection: http2_server.ServerConnection) -> None:
+        if connection.keepalive is not None:
+            connection.keepalive.stop()
+            connection.keepalive = None  # they hold each other
+        self.forget(connection)
+
     def _upgrade(self, old: http1_server.ServerConnection, exchange: http1_server.ServerExchange, rest: bytes) -> None:
         """Goes over to HTTP/2 with the request that asked for it as stream 1."""
         settings = dict(exchange.headers)[b"http2-settings"]
@@ -118,6 +138,7 @@ class Server:
         try:
             take_over = new.prepare_upgrade(settings)
         except http2.ProtocolError:
+            self._forget_http2(new)
             old.continue_with(exchange)
             if rest:
                 old.data_received(rest)
@@ -243,6 +264,7 @@ def _bind(family: socket.AddressFamily, host: str, port: int, both: bool) -> soc
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if both else 1)
+        dial.keep_alive(listening)  # what is accepted inherits it
         listening.bind((host, port))
         listening.setblocking(False)
     except BaseException:

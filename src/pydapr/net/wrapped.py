@@ -16,6 +16,7 @@ class Wrapped(Exchange):
         self.inner = inner
         self.method, self.target = inner.method, inner.target
         self.headers, self.body = inner.headers, inner.body
+        self.context, self.trace = inner.context, inner.trace
         self.is_begun = self.is_finished = False
 
     def respond(self, status: int, headers: Headers, body: bytes = b"") -> None:
@@ -35,6 +36,10 @@ class Wrapped(Exchange):
 
     def abort(self) -> None:
         self.inner.abort()
+
+    @property
+    def protocol(self) -> bytes:
+        return self.inner.protocol
 
     @property
     def peer(self) -> str:

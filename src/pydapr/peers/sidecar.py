@@ -6,8 +6,11 @@ Called by `blocks.invoke`; goes on to `net.http2_pool`. On the wire it is what t
 
 import asyncio
 import socket
+from collections.abc import Sequence
+from time import perf_counter
+from typing import TYPE_CHECKING
 
-from pydapr.app import rpc
+from pydapr.app import measured, rpc
 from pydapr.app.channel import Answer, Call, Header
 from pydapr.errors import Code, RpcError
 from pydapr.net import http2_client, http2_pool, relay
@@ -15,6 +18,9 @@ from pydapr.net.body import Body, BodyError, Disconnected, TooLarge
 from pydapr.peers.payloads import Payloads
 from pydapr.wire import appcalls, grpc, hpack, invocation
 from pydapr.wire import headers as names
+
+if TYPE_CHECKING:
+    from pydapr.observe.metrics_service import ServiceMetrics
 
 METHOD = b"/dapr.proto.internals.v1.ServiceInvocation/CallLocalStream"
 PIECE = 64 * 1024
@@ -48,6 +54,8 @@ class Sidecars:
         self._constant: dict[str, bytes] = {}
         self._blocks: dict[str, bytes] = {}
         self._heads: dict[tuple[str, str], relay.Heads] = {}
+        self.metrics: ServiceMetrics | None = None
+        """Who counts and times the calls, None for nobody."""
 
     def is_unreached(self, error: RpcError) -> bool:
         """Whether nothing was sent."""
@@ -55,22 +63,33 @@ class Sidecars:
 
     async def invoke(self, address: str, app_id: str, namespace: str, call: Call) -> Answer:
         """Calls `app_id` at `address`. Raises `RpcError`, of it `Unreached` when there is no connection."""
+        metrics = self.metrics
+        if metrics is not None:
+            called = metrics.app(app_id)
+            called.sent.value += 1
+            began = perf_counter()
         leading = self._leading(app_id, call)
         connection = self._pool.ready(address) or await self._connection(address)
         body = call.body
         is_whole = body.is_whole
         data = body.whole() if is_whole else body.take()
         block = self._block(address)
+        if call.trace is not None:
+            block += call.trace.block()
         request = connection.open(block, first_frames(leading, data), is_whole)
         sender = None
         if not is_whole:
             count = -(-len(data) // PIECE)
             sender = asyncio.get_running_loop().create_task(_send_rest(request, body, count))
         try:
-            return await _answer(request, sender, call)
+            answer = await _answer(request, sender, call)
         except BaseException:
             _close(request, sender)
             raise
+        if metrics is not None:
+            status = answer.response.code if isinstance(answer, rpc.RpcAnswer) else answer.status
+            called.answered(status, perf_counter() - began)
+        return answer
 
     async def _connection(self, address: str) -> http2_client.ClientConnection:
         try:
@@ -103,19 +122,25 @@ class Sidecars:
         """The request without its body."""
         if call.is_rpc:
             return self._rpc_leading(app_id, call)
-        fields = dict(call.headers)
-        metadata = invocation.metadata(call.headers, fields, _FORWARDED)
+        headers = call.headers
+        fields = dict(headers)
+        parent = fields.pop(b"traceparent", None)
+        if parent is not None:
+            # It differs from call to call, and stands apart from what does not.
+            headers = [header for header in headers if header[0] != b"traceparent"]
+        metadata = invocation.metadata(headers, fields, _FORWARDED)
         if metadata is not None:
             metadata = (self._constant.get(app_id) or self._constant_part(app_id)) + metadata
         else:
-            metadata = self._identity(app_id) + invocation.entries(self._with_forwarded(call))
-        return invocation.encode_request(
+            metadata = self._identity(app_id) + invocation.entries(self._with_forwarded(headers, call.body.length))
+        message = invocation.encode_request(
             metadata,
             call.method.encode("utf-8", "surrogateescape"),
             fields.get(b"content-type", b""),
             invocation.VERB_NUMBERS[call.verb],
             call.query,
         )
+        return message if parent is None else message + invocation.trace_entry(parent)
 
     def _rpc_leading(self, app_id: str, call: Call) -> bytes:
         """The request of a gRPC client, which says more than HTTP, without its body."""
@@ -128,12 +153,12 @@ class Sidecars:
         message = appcalls.Request(method, b"", asked.type_url, asked.content_type, asked.extension).encode()
         return b"\x08\x01" + appcalls.entries([*metadata, *ours]) + invocation.field(b"\x1a", message)
 
-    def _with_forwarded(self, call: Call) -> list[Header]:
+    def _with_forwarded(self, given: Sequence[Header], length: int | None) -> list[Header]:
         """What may be sent on, and our values behind the client's own, under the same name."""
-        headers = names.forwardable(call.headers)
+        headers = names.forwardable(given)
         out = [header for header in headers if header[0] not in _FORWARDED]
-        if call.body.length is not None:
-            out.append((b"content-length", b"%d" % call.body.length))
+        if length is not None:
+            out.append((b"content-length", b"%d" % length))
         for name, ours in self._forwarded:
             out += [header for header in headers if header[0] == name]
             out.append((name, ours))
@@ -171,7 +196,11 @@ class Sidecars:
             if len(self._heads) >= KNOWN:
                 self._heads.clear()
             self._heads[address, app_id] = heads
-        return await call.run(connection, heads.block(call.exchange))
+        block = heads.block(call.exchange)
+        if call.exchange.trace is not None:
+            block += call.exchange.trace.both()
+        work = call.run(connection, block)
+        return await (work if self.metrics is None else measured.passing(self.metrics, call, work))
 
 
 def first_frames(leading: bytes, data: bytes) -> bytes:

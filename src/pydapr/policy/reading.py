@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pydapr.observe.metrics_resiliency import ResiliencyMetrics
     from pydapr.resources import resiliency as resource
 
 log = logging.get("dapr.runtime")
@@ -23,16 +24,21 @@ ACTOR_CACHE_SIZE = 5000
 SCOPES = ("type", "id", "both")
 
 
-def load(wanted: Iterable[resource.Resiliency]) -> Resiliency:
+def load(wanted: Iterable[resource.Resiliency], metrics: ResiliencyMetrics | None = None) -> Resiliency:
     """All resources together; of two policies or targets with the same name the later one holds."""
     found = Resiliency()
+    found.metrics = metrics
     for one in wanted:
+        found.name, found.namespace = one.name, one.namespace
         log.info(f"Loading Resiliency configuration: {one.name}")
         try:
             _policies(found, one)
             _targets(found, one)
         except decode.Invalid as error:
             log.error(f"Could not read resiliency policy {one.name}: {error}")
+            continue
+        if metrics is not None:
+            metrics.loaded(one.name, one.namespace)
     return found
 
 

@@ -17,6 +17,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pydapr.observe.metrics_resiliency import ResiliencyMetrics, Watch
+
 log = logging.get("dapr.runtime")
 
 CACHE_SIZE = 100
@@ -48,6 +50,8 @@ class Definition(Record):
     timeout: float = 0.0
     retry: retry.Retry | None = None
     breaker: breaker.Breaker | None = None
+    watch: Watch | None = None
+    """Who hears what the policies do; None where nobody measures."""
 
     @property
     def has_retries(self) -> bool:
@@ -63,6 +67,9 @@ class Resiliency:
         self.circuit_breakers: dict[str, breaker.Rules] = {}
         self.base_urls: Mapping[str, str] = {}
         """HTTPEndpoints by name; all methods of one share a breaker."""
+        self.metrics: ResiliencyMetrics | None = None
+        self.name = self.namespace = ""
+        """Those of the resource that was read last, under which the metrics stand."""
         self._apps: dict[str, Names] = {}
         self._actors: dict[str, Names] = {}
         self._components: dict[tuple[str, str], Names] = {}
@@ -109,7 +116,7 @@ class Resiliency:
             cache = self._unnamed_cache("app", target)
         endpoint = self._endpoint(target, method)
         found = self._cached_breaker(names, cache, endpoint, now)
-        return self._definition(f"endpoint[{target}, {endpoint}]", names, found)
+        return self._definition(f"endpoint[{target}, {endpoint}]", names, found, f"app_{target}", now)
 
     def _endpoint(self, target: str, method: str) -> str:
         """What has a breaker of its own."""
@@ -133,14 +140,16 @@ class Resiliency:
             cache = self._unnamed_cache("actor", actor_type)
         key = f"{actor_type}-{actor_id}" if names.per_id else actor_type
         found = self._cached_breaker(names, cache, key, now)
-        return self._definition(f"actor[{actor_type}, {actor_id}]", names.replace(timeout=""), found)
+        names = names.replace(timeout="")
+        return self._definition(f"actor[{actor_type}, {actor_id}]", names, found, f"actor_{actor_type}", now)
 
     def actor_after_lock(self, actor_type: str, actor_id: str) -> Definition | None:
         """The timeout around an actor's turn. None when there is none."""
         names = self._actors.get(actor_type) or self._default(("Actor",))
         if names is None:
             return None
-        return self._definition(f"actor[{actor_type}, {actor_id}]", Names(timeout=names.timeout), None)
+        names = Names(timeout=names.timeout)
+        return self._definition(f"actor[{actor_type}, {actor_id}]", names, None, f"actor_{actor_type}", 0.0)
 
     # -- components --
 
@@ -158,7 +167,7 @@ class Resiliency:
             if found is None:
                 found = self._component_breakers[name] = _new(rules, now, f"{rules.name}-{name}")
         what = f"component[{name}] {'output' if direction == OUTBOUND else 'input'}"
-        return self._definition(what, names, found)
+        return self._definition(what, names, found, f"{kind}_{name}", now, direction)
 
     # -- what they have in common --
 
@@ -177,12 +186,24 @@ class Resiliency:
         rules = self.circuit_breakers.get(names.circuit_breaker)
         return cache.get(key, functools.partial(_new, rules, now)) if rules is not None else None
 
-    def _definition(self, name: str, names: Names, found: breaker.Breaker | None) -> Definition | None:
+    def _definition(
+        self,
+        name: str,
+        names: Names,
+        found: breaker.Breaker | None,
+        target: str,
+        now: float,
+        direction: str = OUTBOUND,
+    ) -> Definition | None:
         seconds = max(self.timeouts.get(names.timeout, 0.0), 0.0)
         again = self.retries.get(names.retry)
         if not seconds and again is None and found is None:
             return None
-        return Definition(name, seconds, again, found)
+        watch = None
+        if self.metrics is not None:
+            watch = self.metrics.watch(self.name, self.namespace, target, direction.lower())
+            watch.applied(bool(seconds), again is not None, found.state(now) if found is not None else None)
+        return Definition(name, seconds, again, found, watch)
 
     def _unnamed_cache(self, kind: str, target: str) -> breaker.Cache:
         key = (kind, target)

@@ -48,19 +48,31 @@ class Runner:
         Raises what the last call raised, `DeadlineExceeded`, or `breaker.Refused`, after which nothing is tried.
         """
         policy = definition.retry
+        watch = definition.watch
         if policy is None:
-            return await _once(definition, operation)
+            try:
+                return await _once(definition, operation)
+            except DeadlineExceeded:
+                if watch is not None:
+                    watch.timed_out()
+                raise
+        has_timed_out = False
         clock = asyncio.get_running_loop().time
         tries = Tries(definition.name, policy, clock())
         while True:
             try:
                 result = await _once(definition, operation)
             except self._failures as error:
+                if watch is not None and not has_timed_out and isinstance(error, DeadlineExceeded):
+                    has_timed_out = True
+                    watch.timed_out()
                 if not can_repeat() or (isinstance(error, CodeFailure) and not policy.wants(error.code)):
                     raise
                 pause = tries.after_failure(clock(), random.random(), error)
                 if pause is None:
                     raise
+                if watch is not None and tries.retries == 1:
+                    watch.retried()
                 if isinstance(error, CodeFailure):
                     error.discard()
             else:
@@ -72,19 +84,22 @@ class Runner:
 async def _once(definition: Definition, operation: Operation[T]) -> T:
     if definition.breaker is None:
         return await _in_time(definition.timeout, operation)
-    return await _guarded(definition.breaker, definition.timeout, operation)
+    return await _guarded(definition.breaker, definition, operation)
 
 
-async def _guarded(breaker: Breaker, seconds: float, operation: Operation[T]) -> T:
+async def _guarded(breaker: Breaker, definition: Definition, operation: Operation[T]) -> T:
     clock = asyncio.get_running_loop().time
+    before = breaker.state(clock())
     generation = breaker.enter(clock())
     is_success = False
     try:
-        result = await _in_time(seconds, operation)
+        result = await _in_time(definition.timeout, operation)
         is_success = True
     finally:
         # An operation that was cancelled has failed, too: otherwise a half-open breaker would wait for it for ever.
         breaker.leave(generation, is_success, clock())
+        if definition.watch is not None and (after := breaker.state(clock())) != before:
+            definition.watch.changed(after)
     return result
 
 

@@ -23,7 +23,6 @@ CATEGORIES = (
     "configuration",
     "crypto",
     "lock",
-    "nameresolution",
     "conversation",
 )
 DEFAULT_INIT_TIMEOUT = 5.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pydapr.lib.record import Record
 from pydapr.resources import fields
+from pydapr.resources.accesscontrol import ALLOW, DENY, AccessControl, AppPolicy, Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from pydapr.resources.fields import Fields, NameValue
 
-ALLOW, DENY = "allow", "deny"
 _ON_BY_DEFAULT = ("HotReload", "WorkflowsRemoteActivityReminder")
 
 
@@ -120,32 +120,6 @@ class SecretsScope(Record):
         if self.allowed_secrets:
             return secret in self.allowed_secrets
         return secret not in self.denied_secrets and self.default_access.lower() != DENY
-
-
-class Operation(Record):
-    """What the caller may do with one method."""
-
-    name: str = ""
-    http_verbs: tuple[str, ...] = ()
-    action: str = ""
-
-
-class AppPolicy(Record):
-    """What one calling app may do."""
-
-    app_id: str = ""
-    default_action: str = ""
-    trust_domain: str = ""
-    namespace: str = ""
-    operations: tuple[Operation, ...] = ()
-
-
-class AccessControl(Record):
-    """Who may call the app; `policy.access` checks and compiles it."""
-
-    default_action: str = ALLOW
-    trust_domain: str = "public"
-    policies: tuple[AppPolicy, ...] = ()
 
 
 class NameResolution(Record):

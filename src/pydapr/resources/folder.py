@@ -162,7 +162,7 @@ def _take(
             except ValueError as error:
                 faults.append(f"{error} (document {entry.number})")
                 continue
-            if isinstance(resource, component.Component):
+            if isinstance(resource, component.Component | httpendpoint.HttpEndpoint):
                 resource = resource.replace(file=file.path)
             if resource is not None:
                 taken.append(((*file.position, entry.number), resource))

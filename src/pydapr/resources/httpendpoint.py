@@ -39,6 +39,8 @@ class HttpEndpoint(Record):
     client_tls: ClientTls | None = None
     secret_store: str = ""
     scopes: tuple[str, ...] = ()
+    file: str = ""
+    """Where it stands, for messages."""
 
     @property
     def log_name(self) -> str:

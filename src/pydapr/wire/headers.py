@@ -28,6 +28,12 @@ HOP_BY_HOP = frozenset(
 """RFC 9110 section 7.6.1, and the list of the original (v1.18.3)."""
 
 
+TRACE = frozenset({b"traceparent", b"tracestate", b"baggage"})
+"""What a client says of the trace that its request is part of (W3C)."""
+
+VOLATILE = frozenset({b"traceparent", b"tracestate", b"grpc-trace-bin"})
+"""Fields whose values are hardly ever the same twice: whoever remembers fields does not remember these."""
+
 KEPT_OR_CLOSED = frozenset({b"keep-alive", b"close", b"Keep-Alive", b"Close"})
 """Values of Connection that name no other field."""
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from pydapr.wire import huffman
+from pydapr.wire.headers import VOLATILE
 
 Header = tuple[bytes, bytes]
 Headers = tuple[Header, ...]
@@ -403,7 +404,7 @@ def _encode_field(field: Header) -> bytes:
     name, value = field
     head = _names.get(name) or _encode_name(name)
     size = len(value)
-    if size > _MEMO_STRING_SIZE or len(head) > _MEMO_STRING_SIZE or head[0] & _SECRET:
+    if size > _MEMO_STRING_SIZE or len(head) > _MEMO_STRING_SIZE or head[0] & _SECRET or name in VOLATILE:
         return head + _packed_string(value)
     if len(_encoded) >= _MEMO_STRINGS:
         _encoded.clear()

@@ -41,6 +41,8 @@ REASONS = {
     510: b"Not Extended", 511: b"Network Authentication Required",
 }  # fmt: skip
 
+_NOTED = names.FRAMING | names.TRACE
+
 _STATUS_LINES = {
     code: b"HTTP/1.1 %d %s\r\n" % (code, REASONS.get(code, b"status code %d" % code)) for code in range(100, 1000)
 }
@@ -104,10 +106,10 @@ class _Reader:
         lower = names.LOWER.get(name) or names.lower(name)
         value = value.rstrip()  # llhttp takes the blanks before a value off, not those behind it
         self.headers.append((lower, value))
-        if lower in names.FRAMING:
-            self._framing(lower, value)
+        if lower in _NOTED:
+            self._note(lower, value)
 
-    def _framing(self, name: bytes, value: bytes) -> None:
+    def _note(self, name: bytes, value: bytes) -> None:
         if name == b"content-length":
             if self.content_length is not None:
                 raise Malformed("more than one Content-Length")
@@ -118,7 +120,7 @@ class _Reader:
             if self.chunked or value.lower() != b"chunked":
                 raise Malformed(f"unsupported transfer encoding: {value[:40].decode('latin-1')!r}", 501)
             self.chunked = True
-        else:
+        elif name == b"upgrade":
             self.upgrade = True
 
     def _head_ended(self) -> None:
@@ -170,6 +172,7 @@ class RequestReader(_Reader):
         "_named",
         "_receiver",
         "_target",
+        "context",
         "expects_continue",
         "http10",
         "method",
@@ -184,6 +187,8 @@ class RequestReader(_Reader):
         self._target: list[bytes] = []
         self.method = self.target = b""
         self.http10 = self.expects_continue = False
+        # What the client says of a trace, () as a rule.
+        self.context: tuple[Header, ...] = ()
         # Whether the head was read and its body is still to come, through another parser.
         self._is_held = False
         # The method of the request to come, if it goes by another name here.
@@ -199,6 +204,7 @@ class RequestReader(_Reader):
         self.headers = []
         self.content_length = None
         self._target = []
+        self.context = ()
         self.chunked = self.upgrade = self.expects_continue = False
 
     def on_url(self, piece: bytes) -> None:
@@ -248,13 +254,15 @@ class RequestReader(_Reader):
         self.headers = [header for header in self.headers if header[0] != b"host"]
         self.headers.append((b"host", authority.rpartition(b"@")[2]))
 
-    def _framing(self, name: bytes, value: bytes) -> None:
+    def _note(self, name: bytes, value: bytes) -> None:
         if name == b"expect":
             if value.lower() != b"100-continue":
                 raise Malformed("unknown expectation", 417)
             self.expects_continue = True
+        elif name in names.TRACE:
+            self.context = (*self.context, (name, value))
         else:
-            super()._framing(name, value)
+            super()._note(name, value)
 
     def feed(self, data: bytes) -> bytes | None:
         """Parses `data` and calls the receiver.
@@ -437,10 +445,12 @@ def _line(header: Header) -> bytes:
     other sidecars send fields in messages that may hold any bytes.
     """
     name, value = header
+    if name == b"traceparent" and b"\n" not in value and b"\r" not in value and b"\0" not in value:
+        return b"Traceparent: %b\r\n" % value
     if not names.is_clean(value):
         value = value.translate(_TO_BLANKS)
     line = b"%b: %b\r\n" % (names.CANONICAL.get(name) or names.canonical(name), value) if _is_name(name) else b""
-    if len(line) <= _LONGEST:
+    if len(line) <= _LONGEST and name not in names.VOLATILE:
         if len(_lines) >= _BOUND:
             _lines.clear()
         _lines[header] = line

@@ -16,7 +16,7 @@ import binascii
 from collections.abc import Iterable
 from typing import Any, Final
 
-from pydapr.wire import fields, frames, hpack, streams
+from pydapr.wire import fields, frames, hpack, streams, tracecontext
 from pydapr.wire.bounds import Limits
 from pydapr.wire.control import Control
 from pydapr.wire.frames import ErrorCode, ProtocolError
@@ -38,6 +38,9 @@ _LARGEST: Final = frames.LARGEST
 _unpack: Final = frames.HEAD.unpack_from
 
 
+_TRACE_FIELD: Final = tracecontext.PARENT_FIELD
+_TRACE_SIZE: Final = tracecontext.PARENT_SIZE
+
 _DEFAULTS: Final = Limits()
 
 
@@ -47,7 +50,7 @@ class Connection(Control):
     __slots__ = (
         "_block", "_block_end", "_block_frames", "_block_size", "_block_stream", "_credit", "_decoder",
         "_half_credit", "_have", "_is_closed", "_is_greeted", "_need",
-        "_next_id", "_parts", "_preface",
+        "_next_id", "_parts", "_preface", "apart", "keeps_traces_apart",
     )  # fmt: skip
 
     def __init__(self, receiver: Receiver, *, client: bool, limits: Limits = _DEFAULTS) -> None:
@@ -68,6 +71,9 @@ class Connection(Control):
         self._block_size = self._block_frames = self._block_end = 0
         self._next_id = 1
         self._is_closed = False
+        # Whether a header block that ends with a trace, as pydapr writes it, is taken without it, and that end.
+        self.keeps_traces_apart = False
+        self.apart = b""
 
     # -- beginning and end --
 
@@ -137,6 +143,16 @@ class Connection(Control):
     def can_open(self) -> bool:
         """Whether a client may open a stream now; `streams_available` tells when that may have changed."""
         return len(self._streams) < self._peer_streams and not self._is_draining and self._next_id <= _LARGEST
+
+    @property
+    def opened(self) -> int:
+        """On a client, a number that grows with every stream."""
+        return self._next_id
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether a client has no number left for another stream (section 5.1.1)."""
+        return self._next_id > _LARGEST
 
     def open_stream(self, headers: Iterable[Header] | bytes, end_stream: bool, owner: Any) -> Stream:
         """On a client, sends a request's headers, as fields or a block of `hpack.encode`; needs `can_open`.
@@ -377,6 +393,10 @@ class Connection(Control):
 
     def _read_block(self, stream_id: int, block: bytes, end: int) -> None:
         """A whole header block. It is decoded whatever becomes of it: the tables have to stay in step."""
+        if self.keeps_traces_apart:
+            self.apart = b""
+            if block.startswith(_TRACE_FIELD, len(block) - _TRACE_SIZE):
+                block, self.apart = tracecontext.split(block)
         try:
             headers = self._decoder.decode(block)
         except hpack.HpackError as error:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from struct import Struct
 
 from pydapr.wire import headers as names
+from pydapr.wire import tracecontext
 
 Header = tuple[bytes, bytes]
 
@@ -46,13 +47,13 @@ class Request:
 
     __slots__ = (
         "actor", "content_length", "data", "has_message", "has_metadata", "headers", "method", "query",
-        "type_url", "verb", "version",
+        "says_trace", "type_url", "verb", "version",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.version = 0
         self.headers: list[Header] = []
-        self.has_metadata = self.has_message = False
+        self.has_metadata = self.has_message = self.says_trace = False
         self.content_length: int | None = None
         self.method = b""
         self.data = b""
@@ -159,7 +160,7 @@ def _send_on(header: Header) -> bytes:
     """The entry of a client's header field, b"" when it is not sent on; remembered."""
     kept = [header] if header[0] == b"content-length" else names.forwardable((header,))
     entry = _entry(kept[0][0], (kept[0][1],)) if kept else b""
-    if len(entry) <= _LONGEST:
+    if len(entry) <= _LONGEST and header[0] not in names.VOLATILE:
         if len(_sent_on) >= _BOUND:
             _sent_on.clear()
         _sent_on[header] = entry
@@ -168,7 +169,7 @@ def _send_on(header: Header) -> bytes:
 
 def _encode(header: Header) -> bytes:
     entry = _entry(header[0], (header[1],))
-    if len(entry) <= _LONGEST:
+    if len(entry) <= _LONGEST and header[0] not in names.VOLATILE:
         if len(_encoded) >= _BOUND:
             _encoded.clear()
         _encoded[header] = entry
@@ -222,6 +223,17 @@ def stream_frame(leading: bytes, data: bytes, sequence: int) -> bytes:
 
 
 _prefix = Struct(">BI").pack
+
+_TRACE_ENTRY = b"\x12\x48\x0a\x0bTraceparent\x12\x39\x0a\x37"
+_TRACE_SIZE = len(_TRACE_ENTRY) + 55
+
+
+def trace_entry(traceparent: bytes) -> bytes:
+    """A client's `traceparent` as a metadata entry for the end of a request, where `decode_traced` looks for it.
+
+    It is new each time, and the request before it is often the same.
+    """
+    return _TRACE_ENTRY + traceparent if len(traceparent) == 55 else _entry(b"traceparent", (traceparent,))
 
 
 # -- reading --
@@ -287,7 +299,7 @@ def _int(value: bytes | int) -> int:
 def _decode_entry(entry: bytes) -> tuple[Header, ...]:
     """One key and its values. The plain form, a short key with one short value, is cut without a walk."""
     headers = _cut_entry(entry) or _walk_entry(entry)
-    if len(entry) <= _LONGEST:
+    if len(entry) <= _LONGEST and not (headers and headers[0][0] in names.VOLATILE):
         if len(_decoded) >= _BOUND:
             _decoded.clear()
         _decoded[entry] = headers
@@ -352,6 +364,17 @@ def _take_map(data: bytes, tag: int) -> tuple[list[Header], list[tuple[int, byte
     return headers, others
 
 
+def decode_traced(data: bytes) -> tuple[Request, bytes]:
+    """An `InternalInvokeRequest` without what `trace_entry` has put at its end, and that. Raises `Invalid`."""
+    at = len(data) - _TRACE_SIZE
+    if at > 0 and data.startswith(_TRACE_ENTRY, at):
+        try:
+            return decode_request(data[:at]), data[at + len(_TRACE_ENTRY) :]
+        except Invalid:
+            pass  # the same bytes are the end of something else
+    return decode_request(data), b""
+
+
 def decode_request(data: bytes) -> Request:
     """An `InternalInvokeRequest`. Raises `Invalid`."""
     known = _requests.get(data)
@@ -376,7 +399,8 @@ def decode_request(data: bytes) -> Request:
     if length is not None and length.isdigit():
         request.content_length = int(length)
     request.headers = _with_content_type(metadata, content_type)
-    if len(data) <= _MESSAGE_LONGEST and not request.data:
+    request.says_trace = not names.VOLATILE.isdisjoint(dict(metadata))
+    if len(data) <= _MESSAGE_LONGEST and not request.data and not request.says_trace:
         if len(_requests) >= _MESSAGE_BOUND:
             _requests.clear()
         _requests[data] = request
@@ -384,8 +408,13 @@ def decode_request(data: bytes) -> Request:
 
 
 def _with_content_type(metadata: list[Header], content_type: bytes) -> list[Header]:
-    """What may be sent on; the type of the body is what the message says, not what the metadata say."""
+    """What may be sent on; the type of the body is what the message says, not what the metadata say.
+
+    What a gRPC client says of a trace counts in its own form only, as with the original.
+    """
     headers = [header for header in names.forwardable(metadata) if header[0] != b"content-type"]
+    if (names.first(metadata, b"content-type") or b"").startswith(b"application/grpc"):
+        headers = tracecontext.from_rpc(metadata, headers)
     if content_type:
         headers.append((b"content-type", content_type))
     return headers

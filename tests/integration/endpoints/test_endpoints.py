@@ -99,7 +99,10 @@ def test_metadata_lists_the_endpoints(sidecar: Sidecar) -> None:
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("vaulted", "is to come from a secret store"), ("odd", "is no http(s) URL with a host")],
+    [
+        ("vaulted", "is to come from key token of secret vault, but the resource names no store"),
+        ("odd", "is no http(s) URL with a host"),
+    ],
 )
 def test_endpoint_that_cannot_be_had_as_described_is_never_called(
     sidecar: Sidecar, outside: App, name: str, reason: str

@@ -13,7 +13,7 @@ from pydapr.proto.dapr.proto.common.v1 import common_pb2
 from pydapr.proto.dapr.proto.runtime.v1 import metadata_pb2
 
 Channel = Callable[[Sidecar], Any]
-PROXY = "failed to proxy request: required metadata dapr-callee-app-id or dapr-app-id not found"
+PROXY = "cannot proxy request: missing dapr-callee-app-id or dapr-app-id metadata"
 
 
 def test_metadata_are_told_and_set(world: World, channel: Channel) -> None:

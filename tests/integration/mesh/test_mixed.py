@@ -22,8 +22,8 @@ WAYS = ["original-ours", "ours-original", "ours-ours"]
 MEASURE = "original-original"
 
 FRAMING = {"date", "transfer-encoding", "content-length"}
-TAKEN_OUT = FRAMING | {"traceparent", "user-agent", "accept-encoding", "content-type"}
-"""Framing is chosen anew on each hop; the original adds an empty trace, Go's own agent, and guesses content types."""
+TAKEN_OUT = FRAMING | {"user-agent", "accept-encoding", "content-type"}
+"""Framing is chosen anew on each hop; the original adds Go's own agent, and guesses content types."""
 
 
 class Mesh:

@@ -95,7 +95,9 @@ def test_handler_without_component_is_left_out_and_logged(world: World) -> None:
         ({"x": "ratelimit"}, "ratelimit [{name: maxRequestsPerSecond, value: '0'}]", "must be a positive value"),
         ({"x": "ratelimit"}, "uppercase", "x (middleware.http.ratelimit) is meant"),
         ({"x": "nothing"}, "nothing", "HTTP middleware middleware.http.nothing/v1 has not been registered"),
-        ({"x": "opa"}, "opa", "is not available in this version of pydapr"),
+        ({"x": "opa"}, "opa", "metadata property rego is required"),
+        ({"x": "wasm"}, "wasm [{name: url, value: 'oci://a/b'}]", "images (oci) cannot be fetched"),
+        ({"x": "sentinel"}, "sentinel [{name: flowRules, value: '{'}]", "fail to load sentinel flow rules"),
     ],
 )
 def test_middleware_that_cannot_be_had_ends_the_start(

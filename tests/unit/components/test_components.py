@@ -22,7 +22,9 @@ def test_type_leads_to_its_file() -> None:
     assert components.place("nameresolution.nameFormat") == "pydapr.components.nameresolution.nameformat"
 
 
-@pytest.mark.parametrize("type_", ["", "state", "os.path", "middleware.http.../evil", "middleware.http.nothing"])
+@pytest.mark.parametrize(
+    "type_", ["", "state", "os.path", "middleware.http.../evil", "middleware.http.nothing", "state.none"]
+)
 def test_type_that_is_none_is_not_found(type_: str) -> None:
     assert components.find(type_) is None
 
@@ -75,3 +77,44 @@ def test_error_names_the_key(metadata: dict[str, str], reason: str) -> None:
         components.read(Sample, metadata)
 
     assert str(error.value) == reason
+
+
+def test_further_version_of_a_type_has_a_file_of_its_own() -> None:
+    assert components.place("state.postgresql/v2") == "pydapr.components.state.postgresql_v2"
+    assert components.find("secretstores.local.env", "v2") is None
+    assert components.find("secretstores.Local.Env", "V1") is components.find("secretstores.local.env")
+
+
+def test_value_that_is_hidden_is_not_in_the_error() -> None:
+    with pytest.raises(Wrong, match="metadata property maxItems: the value, which is not shown here, is no number"):
+        components.read(Sample, {"needed": "x", "maxItems": "s3cret"}, hidden={"maxItems"})
+
+
+def test_all_components_of_a_kind_are_found() -> None:
+    names = [found.name for found in components.available("secretstores")]
+
+    assert {"secretstores.local.env", "secretstores.local.file"} <= set(names)
+    assert components.available("nothing") == []
+
+
+def test_options_describe_themselves() -> None:
+    sample = components.Found("state.sample/v2", test_options_describe_themselves, Sample)
+
+    entry = sample.entry()
+
+    assert (entry["type"], entry["name"], entry["version"]) == ("state", "sample", "v2")
+    assert entry["description"] == "Components by their type, and their options from metadata."
+    described = {option.pop("name"): option for option in entry["metadata"]}
+    assert described["needed"] == {
+        "type": "string",
+        "required": True,
+        "description": "Must be there.",
+        "aliases": ["olderName"],
+    }
+    assert [described[name]["type"] for name in ("maxItems", "isOn", "pause")] == ["number", "bool", "duration"]
+    assert [described[name].get("default") for name in ("maxItems", "isOn", "pause", "names")] == [
+        "7",
+        "false",
+        "1s",
+        None,
+    ]

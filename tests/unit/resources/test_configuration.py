@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pydapr.resources import configuration, fields
+from pydapr.resources import accesscontrol, configuration, fields
 
 
 def load(folder: Path, *texts: str, **variables: str) -> configuration.Configuration:
@@ -19,7 +19,7 @@ def load(folder: Path, *texts: str, **variables: str) -> configuration.Configura
 def test_the_default_allows_measures_and_reloads() -> None:
     default = configuration.DEFAULT
     assert default.metrics.enabled
-    assert default.access_control == configuration.AccessControl("allow", "public", ())
+    assert default.access_control == accesscontrol.AccessControl("allow", "public", ())
     assert default.features == {"HotReload", "WorkflowsRemoteActivityReminder"}
     assert default.tracing.otel.is_secure
 
@@ -92,7 +92,7 @@ spec:
     assert found.app_http_pipeline[0].log_name == "g (t/v1)"
     assert found.mtls.token_validators == (configuration.TokenValidator("jwks", {"source": "s", "n": 1}),)
     assert found.access_control is not None
-    assert found.access_control.policies[0].operations == (configuration.Operation("/x", ("GET",), "allow"),)
+    assert found.access_control.policies[0].operations == (accesscontrol.Operation("/x", ("GET",), "allow"),)
     assert found.name_resolution == configuration.NameResolution(
         "sqlite", "v1", {"connectionString": "x", "timeout": 5}
     )

@@ -1,42 +1,20 @@
 """The messages between sidecars against what protobuf makes of the contract in `src/pydapr/proto`."""
 
-import importlib.util
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pydapr.proto.dapr.proto.internals.v1 import service_invocation_pb2
 from pydapr.wire import grpc, invocation
 from pydapr.wire import headers as names
 
-PROTO = Path(invocation.__file__).parents[1] / "proto"
-FILES = ("dapr/proto/common/v1/common", "dapr/proto/internals/v1/service_invocation")
-
 
 @pytest.fixture(scope="module")
-def pb(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The module that protoc makes of the contract."""
-    protoc = pytest.importorskip("grpc_tools.protoc")
-    out = tmp_path_factory.mktemp("proto")
-    well_known = str(Path(protoc.__file__).parent / "_proto")
-    paths = [f"{name}.proto" for name in FILES]
-    assert protoc.main(["protoc", f"-I{PROTO}", f"-I{well_known}", f"--python_out={out}", *paths]) == 0
-    held = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "dapr"}
-    sys.path.insert(0, str(out))
-    try:
-        spec = importlib.util.find_spec("dapr.proto.internals.v1.service_invocation_pb2")
-        assert spec and spec.loader
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        yield module
-    finally:
-        sys.path.remove(str(out))
-        for name in [name for name in sys.modules if name.partition(".")[0] == "dapr"]:
-            del sys.modules[name]
-        sys.modules.update(held)
+def pb() -> Any:
+    """What protobuf makes of the contract."""
+    return service_invocation_pb2
 
 
 TEXT = st.text(max_size=20)

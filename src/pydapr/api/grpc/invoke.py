@@ -3,6 +3,7 @@
 The answer of an HTTP app is told in gRPC's words: its status as a code, its header fields as metadata.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pydapr.api.grpc import errors
@@ -14,7 +15,7 @@ from pydapr.net import grpc_server
 from pydapr.net.body import Body, BodyError
 from pydapr.net.http2_server import ServerExchange
 from pydapr.observe import logging
-from pydapr.wire import appcalls, grpc, hpack
+from pydapr.wire import appcalls, grpc, hpack, tracecontext
 from pydapr.wire import headers as names
 
 if TYPE_CHECKING:
@@ -29,10 +30,11 @@ _NO_MESSAGE = (
 
 
 class InvokeApi:
-    """Answers InvokeService."""
+    """Answers InvokeService. `gave` hears the sizes of the messages that it replies with."""
 
-    def __init__(self, invoker: Invoker) -> None:
+    def __init__(self, invoker: Invoker, gave: Callable[[int], None] | None = None) -> None:
         self._invoker = invoker
+        self._gave = gave
         self._has_warned = False
         self._guarded: GuardedCalls | None = None
         if invoker.policies is not None and invoker.policies.applies_to_apps:
@@ -40,8 +42,8 @@ class InvokeApi:
 
             self._guarded = guarded.GuardedCalls(invoker.policies)
 
-    async def invoke_service(self, exchange: ServerExchange, data: bytes) -> None:
-        """Calls the app and replies with its answer."""
+    async def invoke_service(self, exchange: ServerExchange, data: bytes) -> int:
+        """Calls the app and replies with its answer; the status it has replied with."""
         if not self._has_warned:
             self._has_warned = True
             log.warning(
@@ -53,7 +55,10 @@ class InvokeApi:
             told = await self._guarded.told(target, call.method, lambda: self._ask(*_call(exchange, data)))
         else:
             told = await self._ask(target, call)
-        _reply(exchange, *told)
+        size = _reply(exchange, *told)
+        if self._gave is not None and told[1].code == Code.OK:
+            self._gave(size)
+        return told[1].code
 
     async def _ask(self, target: str, call: rpc.RpcCall) -> tuple[list[Header], appcalls.Response]:
         """Metadata and answer of the app. Raises `InvokeFailed`."""
@@ -78,7 +83,11 @@ def _call(exchange: ServerExchange, data: bytes) -> tuple[str, rpc.RpcCall]:
     authority = names.first(exchange.headers, b"host") or b""
     headers = [header for header in exchange.headers if header[0] != b"host"]
     metadata = [(b":authority", authority), *rpc.padded(headers)]
-    return target, rpc.RpcCall(metadata, request, Body.of(request.data))
+    call = rpc.RpcCall(metadata, request, Body.of(request.data))
+    call.trace = exchange.trace
+    if call.trace is not None and call.trace.record is not None:
+        call.trace.record.called(target, call.method)
+    return target, call
 
 
 async def _told(answer: Answer) -> tuple[list[Header], appcalls.Response]:
@@ -100,13 +109,20 @@ async def _told(answer: Answer) -> tuple[list[Header], appcalls.Response]:
     return metadata, response
 
 
-def _reply(exchange: ServerExchange, metadata: list[Header], response: appcalls.Response) -> None:
+def _reply(exchange: ServerExchange, metadata: list[Header], response: appcalls.Response) -> int:
+    """Ends the call; the size of the message."""
     trailers = rpc.for_client(response.trailers, from_http=False)
+    if exchange.trace is not None:
+        metadata = [*metadata, *tracecontext.for_rpc_client(metadata, exchange.trace)]
     head = hpack.encode((*grpc_server.HEAD, *metadata))
     if response.code == Code.OK:
-        exchange.send(head, grpc.frame(response.encode_message()), (*grpc.OK_TRAILERS, *trailers))
-        return
+        message = response.encode_message()
+        exchange.send(head, grpc.frame(message), (*grpc.OK_TRAILERS, *trailers))
+        return len(message)
+    if exchange.trace is not None and exchange.trace.record is not None:
+        exchange.trace.record.failed(response.message.decode("utf-8", "replace"))
     details = response.encode_status() if response.details else b""
     status = grpc.Status(response.code, response.message.decode("utf-8", "replace"), details)
     exchange.begin_block(head)
     exchange.finish((*grpc.trailers(status), *trailers))
+    return 0

@@ -14,6 +14,7 @@ from pydapr.wire.invocation import Invalid, field, fields, varint
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import FileDescriptor
+    from google.protobuf.descriptor_pool import DescriptorPool
 
 SERVICES = (
     "dapr.proto.runtime.v1.Dapr",
@@ -67,12 +68,21 @@ def _files(kind: int, asked: str, sent: set[str]) -> bytes:
     pool = descriptor_pool.Default()
     assert dapr_pb2.DESCRIPTOR is not None
     try:
-        found = pool.FindFileByName(asked) if kind == _BY_NAME else pool.FindFileContainingSymbol(asked)
+        found = pool.FindFileByName(asked) if kind == _BY_NAME else _file_of(pool, asked)
     except KeyError:
         return _error(Code.NOT_FOUND, f"{asked} is not known")
     listed = [found.serialized_pb, *_needed(found, sent)]
     sent.add(found.name)
     return field(b"\x22", b"".join(field(b"\x0a", file) for file in listed))
+
+
+def _file_of(pool: "DescriptorPool", symbol: str) -> "FileDescriptor":
+    """The file that declares `symbol`. Raises `KeyError`."""
+    try:
+        return pool.FindFileContainingSymbol(symbol)
+    except KeyError:
+        # The pool does not look for methods there, and clients do ask for them.
+        return pool.FindMethodByName(symbol).containing_service.file
 
 
 def _needed(file: "FileDescriptor", sent: set[str]) -> Iterable[bytes]:

@@ -23,17 +23,24 @@ REFLECTION = (
 )
 
 
-def build(methods: Mapping[str, Method], others: Method, is_open: Callable[[str], bool], token: str) -> Handler:
-    """The handler of the gRPC API. `methods` go by their short names; `others` answers what is none of ours."""
+def build(
+    methods: Mapping[str, Method],
+    others: Method,
+    is_open: Callable[[str], bool],
+    token: str,
+    around: Callable[[Method], Method],
+) -> Handler:
+    """The handler of the gRPC API. `methods` go by their short names; `others` answers what is none of ours.
+
+    `around` is put around each method that is open.
+    """
     table: dict[bytes, Method] = {}
     for name in (*methods, *_absent(methods)):
         path = f"{SERVICE}/{name}"
-        table[path.encode()] = methods.get(name) or _not_yet(name)
-        if not is_open(path):
-            table[path.encode()] = _closed
+        table[path.encode()] = around(methods.get(name) or _not_yet(name)) if is_open(path) else _closed
     for path_of_reflection in REFLECTION:
-        table[path_of_reflection] = _reflect
-    inner = grpc_server.Methods(table, others)
+        table[path_of_reflection] = around(_reflect)
+    inner = grpc_server.Methods(table, around(others))
     return require_token(token, inner) if token else inner
 
 

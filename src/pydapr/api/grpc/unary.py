@@ -7,17 +7,15 @@ from typing import TYPE_CHECKING, TypeVar
 from pydapr.api.grpc import errors
 from pydapr.errors import Code, DaprError, RpcError
 from pydapr.net import grpc_server
-from pydapr.net.body import BodyError
 from pydapr.net.http2_server import ServerExchange
-from pydapr.wire import grpc
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     M = TypeVar("M", bound=Message)
 
-Answer = Callable[[ServerExchange, bytes], Awaitable[bytes | None]]
-"""From the request's bytes to those of the answer; None when it has replied itself. May raise `DaprError`."""
+Answer = Callable[[ServerExchange, bytes], Awaitable[bytes | int]]
+"""From the request's bytes to those of the answer, or the status when it has replied itself. May raise `DaprError`."""
 
 
 class Unary:
@@ -27,47 +25,25 @@ class Unary:
         self._answer = answer
         self._max_message = max_message
 
-    async def __call__(self, exchange: ServerExchange) -> None:
+    async def __call__(self, exchange: ServerExchange) -> int:
         timeout = exchange.fields.get(b"grpc-timeout")
         if timeout is None:
-            await self._reply(exchange)
-            return
+            return await self._reply(exchange)
         try:
-            async with asyncio.timeout(seconds(timeout)):
-                await self._reply(exchange)
+            async with asyncio.timeout(grpc_server.seconds(timeout)):
+                return await self._reply(exchange)
         except TimeoutError:
             raise RpcError(Code.DEADLINE_EXCEEDED, "context deadline exceeded") from None
 
-    async def _reply(self, exchange: ServerExchange) -> None:
+    async def _reply(self, exchange: ServerExchange) -> int:
         try:
-            message = await self._answer(exchange, await read(exchange, self._max_message))
+            answer = await self._answer(exchange, await grpc_server.read(exchange, self._max_message))
         except DaprError as error:
             raise errors.rpc_error(error) from None
-        if message is not None:
-            grpc_server.reply(exchange, message)
-
-
-def seconds(timeout: bytes) -> float:
-    """What grpc-timeout says. Raises `RpcError`."""
-    try:
-        return grpc.decode_timeout(timeout)
-    except ValueError as error:
-        raise RpcError(Code.INTERNAL, str(error)) from None
-
-
-async def read(exchange: ServerExchange, max_message: int) -> bytes:
-    """The one message of a request. Raises `RpcError`."""
-    reader = grpc.MessageReader(max_message, exchange.fields.get(b"grpc-encoding", b"identity"))
-    messages: list[bytes] = []
-    try:
-        while data := await exchange.body.read():
-            messages += reader.feed(data)
-    except BodyError as error:
-        raise RpcError(Code.CANCELLED, str(error)) from None
-    if len(messages) != 1 or reader.incomplete:
-        text = "unexpected EOF" if reader.incomplete else "EOF"
-        raise RpcError(Code.INTERNAL, text if len(messages) < 2 else "grpc: more than one message in a unary call")
-    return messages[0]
+        if isinstance(answer, int):
+            return answer
+        grpc_server.reply(exchange, answer)
+        return Code.OK
 
 
 def decode(kind: "type[M]", data: bytes) -> "M":

@@ -7,10 +7,9 @@ Stands directly before the router, behind tokens and middleware: what they turn 
 import time
 from collections.abc import Callable, Mapping
 
-from pydapr.api.http import invoke
+from pydapr.api.http import invoke, measured
 from pydapr.lib import urls
-from pydapr.net.exchange import Exchange, Handler, Headers
-from pydapr.net.wrapped import Wrapped
+from pydapr.net.exchange import Exchange, Handler
 from pydapr.observe import logging
 from pydapr.wire import headers as names
 
@@ -24,6 +23,8 @@ NAMES: Mapping[Route, str] = {
     (b"GET", b"/v1.0/metadata"): "GetMetadata",
     (b"PUT", b"/v1.0/metadata/*"): "PutMetadata",
     (b"POST", b"/v1.0/shutdown"): "Shutdown",
+    (b"GET", b"/v1.0/secrets/*/bulk"): "GetBulkSecret",
+    (b"GET", b"/v1.0/secrets/*/*"): "GetSecret",
 }
 """What a route is called in lines that do not show URLs."""
 
@@ -59,7 +60,7 @@ class CallLog:
             name = f"InvokeService/{invoke.target_of(exchange)}".rstrip("/")
         agent = names.first(exchange.headers, b"user-agent")
         fields: dict[str, object] = {"useragent": agent.decode("utf-8", "replace")} if agent else {}
-        counted = _Counted(exchange)
+        counted = measured.Counted(exchange)
         began = self._clock()
         await self._inner(counted)
         duration = int((self._clock() - began) * 1000)
@@ -72,25 +73,3 @@ def _path(exchange: Exchange) -> str:
         return urls.decode(path)
     except ValueError:
         return path.decode("latin-1")
-
-
-class _Counted(Wrapped):
-    """An exchange that keeps what was answered."""
-
-    __slots__ = ("size", "status")
-
-    def __init__(self, inner: Exchange) -> None:
-        super().__init__(inner)
-        self.status = self.size = 0
-
-    def respond(self, status: int, headers: Headers, body: bytes = b"") -> None:
-        self.status, self.size = status, len(body)
-        super().respond(status, headers, body)
-
-    def begin(self, status: int, headers: Headers) -> None:
-        self.status = status
-        super().begin(status, headers)
-
-    async def write(self, data: bytes) -> None:
-        self.size += len(data)
-        await super().write(data)

@@ -1,11 +1,15 @@
 """Errors as the HTTP API answers them: a status and a small JSON object. Called by the router and the faces."""
 
 import json
+from collections.abc import Callable
 
 from pydapr.errors import DaprError
 from pydapr.net.exchange import Exchange
 
 _ESCAPES = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
+
+Respond = Callable[[Exchange, DaprError], None]
+"""Answers an exchange with an error; `respond`, or what stands in its place."""
 
 JSON = ((b"content-type", b"application/json"),)
 

@@ -7,6 +7,7 @@ answer has gone out, or when the request streams, there is no other try.
 """
 
 import asyncio
+from collections.abc import Callable
 
 from pydapr.api.http import invoke
 from pydapr.app import rpc
@@ -41,11 +42,21 @@ class FailedAnswer(CodeFailure):
 class PassedOn(Exception):
     """A failure that the caller has got already; it is told for the breaker's sake."""
 
+    def __init__(self, message: str, is_counted: bool) -> None:
+        super().__init__(message)
+        self.is_counted = is_counted
+
 
 class GuardedCalls:
-    """Answers invocations under policies. `max_body` bounds the bodies of requests, 0 for no bound."""
+    """Answers invocations under policies. `max_body` bounds the bodies of requests, 0 for no bound.
 
-    def __init__(self, invoker: Invoker, policies: Resiliency, max_body: int) -> None:
+    `failed` hears of each failure of an app that is passed on, unless the request is a stream.
+    """
+
+    def __init__(
+        self, invoker: Invoker, policies: Resiliency, max_body: int, failed: Callable[[], None] | None = None
+    ) -> None:
+        self._failed = failed
         self._invoker = invoker
         self._policies = policies
         self._replayable = max_body if max_body > 0 else REPLAYABLE_BYTES
@@ -55,14 +66,22 @@ class GuardedCalls:
         """Answers one exchange; raises `DaprError` when the answer is an error of ours."""
         definition = self._policies.app(target, call.method, asyncio.get_running_loop().time())
         if definition is None:
-            await invoke.pass_on(exchange, await self._invoker.invoke(target, call))
+            is_stream = invoke.is_stream(call.body)
+            answer = await self._invoker.invoke(target, call)
+            if self._failed is not None and not is_stream and invoke.is_failure(answer):
+                self._failed()
+            await invoke.pass_on(exchange, answer)
             return
         tries = _Tries(self._invoker, exchange, target, call, definition, self._replayable)
         try:
             await self._runner.run(definition, tries.once, tries.can_repeat)
         except FailedAnswer as failed:
+            if self._failed is not None:
+                self._failed()
             await invoke.pass_on(exchange, failed.answer, failed.held)
         except PassedOn as failed:
+            if self._failed is not None and failed.is_counted:
+                self._failed()
             log.debug(f"HTTP service invocation completed: {failed}")
         except (DeadlineExceeded, Refused) as error:
             if exchange.is_begun:
@@ -93,7 +112,7 @@ class _Tries:
         self._call = call
         self._definition = definition
         body = self._body = call.body
-        is_stream = self._is_stream = body.length is None and not (body.is_whole and not body.buffered)
+        is_stream = self._is_stream = invoke.is_stream(body)
         is_long = body.length is not None and body.length > replayable
         self._wants_body = definition.has_retries and not is_stream and not is_long
         self._is_lost = not self._wants_body
@@ -111,7 +130,8 @@ class _Tries:
             raise FailedAnswer(answer, await _held(answer))
         is_complete = await invoke.pass_on(self._exchange, answer)
         if is_failure or not is_complete:
-            raise PassedOn(f"status {answer.status}" if is_complete else "the answer broke off")
+            is_counted = is_failure and not self._is_stream
+            raise PassedOn(f"status {answer.status}" if is_complete else "the answer broke off", is_counted)
 
     def _is_failure(self, answer: Answer) -> bool:
         if isinstance(answer, rpc.RpcAnswer) and not self._is_stream:
@@ -129,7 +149,7 @@ class _Tries:
                 raise InvokeFailed(f"failed to invoke, id: {self._target}, err: {error}") from None
             self._is_lost = False
         body = self._body if self._data is None else Body.of(self._data)
-        return Call(call.verb, call.method, call.query, call.headers, body, call.is_clean)
+        return Call(call.verb, call.method, call.query, call.headers, body, call.is_clean, call.trace)
 
 
 async def _held(answer: Answer) -> bytes:

@@ -9,12 +9,12 @@ import binascii
 from collections.abc import Awaitable, Callable
 from urllib.parse import unquote_plus
 
-from pydapr.app import paths
+from pydapr.app import paths, rpc
 from pydapr.app.channel import Answer, Call
 from pydapr.blocks.invoke import Invoker
 from pydapr.errors import DaprError, InvokeFailed, NoTarget
 from pydapr.lib import urls
-from pydapr.net.body import BodyError, TooLarge
+from pydapr.net.body import Body, BodyError, TooLarge
 from pydapr.net.exchange import Exchange
 from pydapr.wire import headers as names
 
@@ -28,17 +28,21 @@ _VERBS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPT
 
 
 class InvokeApi:
-    """Answers invocations. `max_body` bounds the bodies of requests, 0 for no bound."""
+    """Answers invocations. `max_body` bounds the bodies of requests, 0 for no bound.
 
-    def __init__(self, invoker: Invoker, max_body: int) -> None:
+    `failed` hears of each failure of an app that is passed on, unless the request is a stream.
+    """
+
+    def __init__(self, invoker: Invoker, max_body: int, failed: Callable[[], None] | None = None) -> None:
         self._invoker = invoker
         self._max_body = max_body
+        self._failed = failed
         self._known: dict[bytes, tuple[str, str]] = {}
         self._guarded: Guarded | None = None
         if invoker.policies is not None and invoker.policies.applies_to_apps:
             from pydapr.api.http import guarded
 
-            self._guarded = guarded.GuardedCalls(invoker, invoker.policies, max_body).answer
+            self._guarded = guarded.GuardedCalls(invoker, invoker.policies, max_body, failed).answer
 
     async def handle(self, exchange: Exchange) -> None:
         """Answers one exchange; raises `DaprError` when the answer is an error of ours."""
@@ -50,11 +54,18 @@ class InvokeApi:
                 body.limit(self._max_body)
             except TooLarge as error:
                 raise _too_large(target, error) from None
-        call = Call(verb, method, query, exchange.headers, body)
+        trace = exchange.trace
+        if trace is not None and trace.record is not None:
+            trace.record.called(target, method)
+        call = Call(verb, method, query, exchange.headers, body, trace=trace)
         if self._guarded is not None:
             await self._guarded(exchange, target, call)
             return
+        counts = self._failed is not None and not is_stream(body)
         answer = await self._invoker.invoke(target, call)
+        if counts and is_failure(answer):
+            assert self._failed is not None
+            self._failed()
         if answer.body.is_whole and answer.content_length is None:
             exchange.respond(answer.status, answer.headers, answer.body.take())
         else:
@@ -81,6 +92,16 @@ class InvokeApi:
                 self._known.clear()
             self._known[path] = known
         return known[0], known[1], query
+
+
+def is_stream(body: Body) -> bool:
+    """Whether nobody knows yet how long a request is."""
+    return body.length is None and not (body.is_whole and not body.buffered)
+
+
+def is_failure(answer: Answer) -> bool:
+    """Whether an app has failed; to the original only a status of HTTP says anything here."""
+    return not 200 <= answer.status <= 399 and not isinstance(answer, rpc.RpcAnswer)
 
 
 def target_of(exchange: Exchange) -> str:

@@ -6,18 +6,23 @@ original. What is switched off is not in the chain.
 
 import hmac
 from collections.abc import Iterable, Mapping
+from time import perf_counter
+from typing import TYPE_CHECKING
 
-from pydapr.api.http import errors
+from pydapr.api.http import errors, measured
 from pydapr.errors import DaprError, Internal
 from pydapr.net.body import BodyError, Disconnected
 from pydapr.net.exchange import Exchange, Handler
 from pydapr.observe import logging
 from pydapr.wire import headers as names
 
+if TYPE_CHECKING:
+    from pydapr.observe.metrics_http import HttpMetrics
+
 log = logging.get("dapr.runtime.http")
 
 Route = tuple[bytes, bytes]
-"""A method and a path; a path that ends in `*` stands for all that have one segment more."""
+"""A method and a path. In a path `*` stands for any one segment that is not empty; all before the first `*` is text."""
 
 _PLAIN = ((b"content-type", b"text/plain; charset=utf-8"), (b"x-content-type-options", b"nosniff"))
 
@@ -26,33 +31,55 @@ class Router:
     """Finds the handler of a request and answers with its error if it raises one."""
 
     def __init__(
-        self, routes: Mapping[Route, Handler], invoke: Handler, invoke_prefix: bytes = b"/v1.0/invoke/"
+        self,
+        routes: Mapping[Route, Handler],
+        invoke: Handler,
+        invoke_prefix: bytes = b"/v1.0/invoke/",
+        respond: errors.Respond = errors.respond,
     ) -> None:
-        self._exact = {route: handler for route, handler in routes.items() if not route[1].endswith(b"*")}
-        self._prefixes = [
-            (method, path[:-1], handler) for (method, path), handler in routes.items() if path.endswith(b"*")
-        ]
+        self._exact = {route: handler for route, handler in routes.items() if b"*" not in route[1]}
+        self._patterns: dict[Route, list[tuple[list[bytes], Handler]]] = {}
+        """By method and the group of the API (`/v1.0/secrets/`): the segments behind it."""
+        for (method, path), handler in routes.items():
+            if b"*" in path:
+                group = _group(path)
+                found = self._patterns.setdefault((method, group), [])
+                found.append((path[len(group) :].split(b"/"), handler))
         self._routes = routes
         self._invoke = invoke
         self._invoke_prefix = invoke_prefix
+        self._respond = respond
+        self.metrics: HttpMetrics | None = None
+        """Who counts and times the requests; None for nobody, or where that stands before the router."""
 
     async def __call__(self, exchange: Exchange) -> None:
+        metrics = self.metrics
+        if metrics is not None:
+            asked = exchange
+            exchange = counted = measured.Counted(exchange)
+            began = perf_counter()
         handler = self._invoke
         if not exchange.target.startswith(self._invoke_prefix):
             handler = self._find(exchange) or handler
         try:
             await handler(exchange)
         except DaprError as error:
-            errors.respond(exchange, error)
+            self._respond(exchange, error)
         except (Disconnected, ConnectionError):
             exchange.abort()
         except BodyError as error:
-            errors.respond(exchange, Internal(str(error)))
+            self._respond(exchange, Internal(str(error)))
         except ValueError as error:
             _refuse(exchange, error)
         except Exception as error:
             log.error(f"Unexpected error while answering {exchange.method.decode()}: {error!r}")
-            errors.respond(exchange, Internal(f"unexpected error: {error!r}"))
+            self._respond(exchange, Internal(f"unexpected error: {error!r}"))
+        finally:
+            if metrics is not None:
+                metrics.answered(
+                    asked.method, asked.target, counted.status, asked.body.length or 0, counted.size,
+                    perf_counter() - began,
+                )  # fmt: skip
 
     def route(self, exchange: Exchange) -> Route | None:
         """The route that answers, None when it is an invocation."""
@@ -66,18 +93,29 @@ class Router:
         method = exchange.method
         handler = self._exact.get((method, path))
         if handler is None and path.endswith(b"/") and len(path) > 1:
-            handler = self._exact.get((method, path.rstrip(b"/")))
+            path = path.rstrip(b"/")
+            handler = self._exact.get((method, path))
         if handler is None:
-            for verb, prefix, candidate in self._prefixes:
-                if verb == method and _is_below(path, prefix):
+            group = _group(path)
+            for wanted, candidate in self._patterns.get((method, group), ()):
+                if _fits(path[len(group) :].split(b"/"), wanted):
                     return candidate
         return handler
 
 
-def _is_below(path: bytes, prefix: bytes) -> bool:
-    """Whether `path` is `prefix` and one segment."""
-    rest = path[len(prefix) :] if path.startswith(prefix) else b""
-    return bool(rest) and b"/" not in rest
+def _group(path: bytes) -> bytes:
+    """The first two segments of a path, with the slashes around them."""
+    return path[: path.find(b"/", path.find(b"/", 1) + 1) + 1]
+
+
+def _fits(segments: list[bytes], wanted: list[bytes]) -> bool:
+    """Whether segments are those of a pattern, first to last."""
+    if len(segments) != len(wanted):
+        return False
+    for segment, one in zip(segments, wanted, strict=True):
+        if segment != one and (one != b"*" or not segment):
+            return False
+    return True
 
 
 def _refuse(exchange: Exchange, error: ValueError) -> None:
@@ -96,16 +134,17 @@ async def not_found(exchange: Exchange) -> None:
 class PublicRouter:
     """The few routes of the public port; everything else is not there."""
 
-    def __init__(self, routes: Mapping[Route, Handler]) -> None:
+    def __init__(self, routes: Mapping[Route, Handler], respond: errors.Respond = errors.respond) -> None:
         self._routes = routes
+        self._respond = respond
 
     async def __call__(self, exchange: Exchange) -> None:
         path = exchange.target.partition(b"?")[0]
         allowed = []
         for (method, pattern), handler in self._routes.items():
-            if path == pattern or (pattern.endswith(b"*") and _is_below(path, pattern[:-1])):
+            if _fits(path.split(b"/"), pattern.split(b"/")):
                 if method == exchange.method:
-                    await _answer(handler, exchange)
+                    await self._answer(handler, exchange)
                     return
                 allowed.append(method)
         if allowed:
@@ -113,12 +152,11 @@ class PublicRouter:
         else:
             await not_found(exchange)
 
-
-async def _answer(handler: Handler, exchange: Exchange) -> None:
-    try:
-        await handler(exchange)
-    except DaprError as error:
-        errors.respond(exchange, error)
+    async def _answer(self, handler: Handler, exchange: Exchange) -> None:
+        try:
+            await handler(exchange)
+        except DaprError as error:
+            self._respond(exchange, error)
 
 
 def require_token(token: str, without: Iterable[bytes], inner: Handler) -> Handler:

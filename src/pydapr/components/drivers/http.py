@@ -1,6 +1,7 @@
-"""One HTTP request and its whole answer, for components that ask another server now and then.
+"""HTTP requests and their whole answers, for components that ask another server.
 
-Used by middleware and name resolution; not for what happens at each request. Redirects of GET are followed.
+`request` asks now and then, on a connection of its own: middleware, name resolution. A `Client` keeps connections:
+secret stores. Redirects of GET are followed.
 """
 
 import asyncio
@@ -15,6 +16,8 @@ from pydapr.wire import headers as names
 
 MAX_BYTES = 4 * 1024 * 1024
 MAX_REDIRECTS = 10
+MAX_SERVERS = 16
+"""Servers that a client keeps connections to: the one it asks, and those where that sends it."""
 
 Dial = Callable[[str, int, bool], Connector]
 """Host, port and whether over TLS → a connector."""
@@ -34,6 +37,69 @@ class Answer:
         return (names.first(self.headers, name.encode()) or b"").decode("latin-1")
 
 
+class Client:
+    """Asks servers, each over connections that are kept. `connect` tells how they are made.
+
+    An answer may have `most` bytes.
+    """
+
+    def __init__(self, connect: Dial = dial.to, most: int = MAX_BYTES) -> None:
+        self._connect, self._most = connect, most
+        self._pools: dict[tuple[str, int, bool], Pool] = {}
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        seconds: float = 30.0,
+    ) -> Answer:
+        """Asks `url`. Raises `OSError` when there is no whole answer in time, `ValueError` when it is no URL."""
+        try:
+            async with asyncio.timeout(seconds):
+                for _ in range(MAX_REDIRECTS + 1):
+                    answer = await self._once(method, url, headers or {}, body)
+                    location = answer.header("location")
+                    if method != "GET" or answer.status not in _REDIRECTS or not location:
+                        return answer
+                    url = urljoin(url, location)
+        except TimeoutError:
+            raise OSError(f'{method.title()} "{_shown(url)}": no answer within {seconds:g} s') from None
+        raise OSError(f'{method.title()} "{_shown(url)}": stopped after {MAX_REDIRECTS} redirects')
+
+    async def _once(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        host, port, with_tls, _ = dial.parse_url(url)
+        parts = urlsplit(url)
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        fields: list[Header] = [(b"host", parts.netloc.rpartition("@")[2].encode())]
+        fields += [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        if not all(names.is_clean(value) for _, value in fields) or not names.is_clean(target.encode()):
+            raise ValueError(f"a header field for {_shown(url)!r} holds what none may")
+        fields.append((b"content-length", b"%d" % len(body)))
+        try:
+            pool = self._pool(host, port, with_tls)
+            response = await pool.request(method.encode(), target.encode(), fields, Body.of(body))
+            return Answer(response.status, response.headers, await response.body.read_all(self._most))
+        except (Unreachable, BodyError) as error:
+            raise OSError(f'{method.title()} "{_shown(url)}": {error}') from None
+
+    def _pool(self, host: str, port: int, with_tls: bool) -> Pool:
+        server = (host, port, with_tls)
+        pool = self._pools.get(server)
+        if pool is None:
+            if len(self._pools) >= MAX_SERVERS:
+                self._pools.pop(next(iter(self._pools))).retire()
+            pool = self._pools[server] = Pool(self._connect(host, port, with_tls))
+        return pool
+
+    def close(self) -> None:
+        """Closes every connection; what is under way breaks off."""
+        for pool in self._pools.values():
+            pool.close()
+        self._pools.clear()
+
+
 async def request(
     method: str,
     url: str,
@@ -41,35 +107,17 @@ async def request(
     body: bytes = b"",
     seconds: float = 30.0,
     connect: Dial = dial.to,
+    most: int = MAX_BYTES,
 ) -> Answer:
-    """Asks `url`. Raises `OSError` when there is no whole answer in time, `ValueError` when it is no URL."""
+    """`Client.request`, once; of the answer `most` bytes at most."""
+    client = Client(connect, most)
     try:
-        async with asyncio.timeout(seconds):
-            for _ in range(MAX_REDIRECTS + 1):
-                answer = await _once(method, url, headers or {}, body, connect)
-                location = answer.header("location")
-                if method != "GET" or answer.status not in _REDIRECTS or not location:
-                    return answer
-                url = urljoin(url, location)
-    except TimeoutError:
-        raise OSError(f'{method.title()} "{url}": no answer within {seconds:g} s') from None
-    raise OSError(f'{method.title()} "{url}": stopped after {MAX_REDIRECTS} redirects')
-
-
-async def _once(method: str, url: str, headers: Mapping[str, str], body: bytes, connect: Dial) -> Answer:
-    host, port, with_tls, _ = dial.parse_url(url)
-    parts = urlsplit(url)
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    fields: list[Header] = [(b"host", parts.netloc.rpartition("@")[2].encode())]
-    fields += [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    if not all(names.is_clean(value) for _, value in fields) or not names.is_clean(target.encode()):
-        raise ValueError(f"a header field for {url!r} holds what none may")
-    fields.append((b"content-length", b"%d" % len(body)))
-    pool = Pool(connect(host, port, with_tls))
-    try:
-        response = await pool.request(method.encode(), target.encode(), fields, Body.of(body))
-        return Answer(response.status, response.headers, await response.body.read_all(MAX_BYTES))
-    except (Unreachable, BodyError) as error:
-        raise OSError(f'{method.title()} "{url}": {error}') from None
+        return await client.request(method, url, headers, body, seconds)
     finally:
-        pool.close()
+        client.close()
+
+
+def _shown(url: str) -> str:
+    """`url` for messages: without the name and the password that may stand in it."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -7,27 +7,18 @@ before it goes on, answer itself instead, or look at the answer through an excha
 
 from abc import ABC, abstractmethod
 
+from pydapr.components import Part
 from pydapr.net.exchange import Exchange, Handler
 
 PLAIN = ((b"content-type", b"text/plain; charset=utf-8"),)
 
 
-class Middleware(ABC):
-    """One station of a pipeline.
-
-    Order of calls: `open`, `wrap` for each pipeline that names it, then exchanges, `close`. `open` raises
-    `OSError` or `ValueError` when what the middleware depends on cannot be had.
-    """
-
-    async def open(self) -> None:  # noqa: B027 - most have nothing to open
-        """Gets what is needed before the first exchange. `close` follows, also when this fails."""
+class Middleware(Part, ABC):
+    """One station of a pipeline. Between `open` and `close`: `wrap` for each pipeline that names it, then exchanges."""
 
     @abstractmethod
     def wrap(self, inner: Handler) -> Handler:
         """The handler that stands before `inner`."""
-
-    async def close(self) -> None:  # noqa: B027 - or to give back
-        """Gives everything back."""
 
 
 def refuse(exchange: Exchange, status: int, message: str) -> None:

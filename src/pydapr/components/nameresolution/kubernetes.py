@@ -4,12 +4,11 @@ A template may say another name: `{{.ID}}.{{.Namespace}}.internal:{{.Port}}`. Th
 for other sidecars. Names are looked up again after 20 seconds.
 """
 
-import asyncio
 import re
-import socket
 
 from pydapr.components import Wrong, component, option, options
 from pydapr.components.nameresolution import Addresses, Instance, Remembering, host_port
+from pydapr.net import lookup
 
 _FIELD = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}")
 _FIELDS = (".ID", ".Namespace", ".Port")
@@ -51,8 +50,7 @@ class Kubernetes(Remembering):
         if not colon or not port.isdecimal():
             raise ValueError(f"no port in address {name}{colon}{port}")
         try:
-            found = await asyncio.get_running_loop().getaddrinfo(name, int(port), type=socket.SOCK_STREAM)
-        except socket.gaierror as error:
-            raise OSError(f"failed to resolve address for '{name}': {error.strerror}") from None
-        hosts = dict.fromkeys(str(entry[4][0]) for entry in found)
-        return tuple(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host in hosts)
+            found = await lookup.places(name, int(port))
+        except lookup.NoSuchHost as error:
+            raise OSError(f"failed to resolve address for '{name}': {error}") from None
+        return tuple(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, _ in found)

@@ -17,6 +17,7 @@ class Asked(Exchange):
         self, target: bytes = b"/", headers: list[Header] | None = None, body: bytes = b"", method: bytes = b"GET"
     ) -> None:
         self.method, self.target, self.headers, self.body = method, target, headers or [], Body.of(body)
+        self.context, self.trace = (), None
         self.is_begun = self.is_finished = False
         self.status = 0
         self.told: dict[bytes, bytes] = {}

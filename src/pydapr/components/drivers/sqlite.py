@@ -1,0 +1,293 @@
+"""A SQLite file that several processes may share, for components: reads and writes each on a thread of their own.
+
+Writes that arrive while others are carried out go into one transaction together, so that a flush of the disk serves
+many; each is answered when it is committed. Several connections of one process to a database in memory would stand in
+each other's way: there, reads are made between the writes.
+"""
+
+import asyncio
+import contextlib
+import re
+import threading
+import time
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import parse_qs, urlencode
+
+from pydapr.components import Wrong
+from pydapr.lib.record import Record
+
+if TYPE_CHECKING:
+    import sqlite3
+
+T = TypeVar("T")
+Work = Callable[["sqlite3.Connection"], T]
+
+IDENTIFIER = re.compile(r"[0-9A-Za-z_]+\Z")
+_PRAGMA = re.compile(r"[A-Za-z_]+(?:\([\w-]*\)|=[\w-]*)?\Z")
+_FORBIDDEN = {"busy_timeout": "busyTimeout", "journal_mode": "disableWAL", "foreign_keys": ""}
+
+MOST = 256
+"""Writes that share a transaction at most: the first of them waits for the last."""
+
+_PAUSE = 0.005
+
+
+class Failed(Exception):
+    """The database did not do it. `is_passing` says that trying again may help."""
+
+    def __init__(self, message: str, is_passing: bool) -> None:
+        super().__init__(message)
+        self.is_passing = is_passing
+
+
+class Place(Record):
+    """Where a database is, and the pragmas that a connection to it begins with."""
+
+    uri: str
+    pragmas: tuple[str, ...]
+    is_in_memory: bool
+    path: str
+    """For messages."""
+
+
+def place(connection_string: str, disable_wal: bool) -> Place:
+    """What a connection string of the original says. Raises `Wrong`."""
+    path, _, query = connection_string.partition("?")
+    is_in_memory = path.lower().startswith((":memory:", "file::memory:"))
+    wanted = parse_qs(query)
+    pragmas = wanted.pop("_pragma", [])
+    wanted.pop("_txlock", None)
+    for pragma in pragmas:
+        name = next((name for name in _FORBIDDEN if pragma.lower().startswith(name)), "")
+        if name or not _PRAGMA.match(pragma):
+            instead = f"; please use `{_FORBIDDEN[name]}` instead" if _FORBIDDEN.get(name) else ""
+            raise Wrong(f"found forbidden option '_pragma={pragma}' in the connection string{instead}")
+    if is_in_memory:
+        wanted["cache"] = ["shared"]
+    is_read_only = wanted.get("mode", [""])[0] == "ro" or wanted.get("immutable", [""])[0] == "1"
+    journal = "MEMORY" if is_in_memory else "DELETE" if disable_wal or is_read_only else "WAL"
+    uri = path if path.lower().startswith("file:") else f"file:{path}"
+    return Place(
+        f"{uri}?{urlencode(wanted, doseq=True)}", (f"journal_mode({journal})", *pragmas), is_in_memory, path
+    )
+
+
+def connect(where: Place, busy: float) -> "sqlite3.Connection":
+    """A connection that waits `busy` seconds for others who write. Raises `sqlite3.Error`."""
+    import sqlite3
+
+    busy = max(busy, 0.0)
+    db = sqlite3.connect(where.uri, uri=True, timeout=busy, isolation_level=None)
+    try:
+        patience = time.monotonic() + busy
+        for pragma in where.pragmas:
+            # A change of the journal does not heed the busy timeout, and several sidecars may start at once.
+            while True:
+                try:
+                    db.execute(f"PRAGMA {pragma}")
+                    break
+                except sqlite3.OperationalError as error:
+                    if not is_locked(error) or time.monotonic() >= patience:
+                        raise
+                    time.sleep(_PAUSE)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def is_locked(error: "sqlite3.Error") -> bool:
+    """Whether others who write are in the way."""
+    return "locked" in str(error) or "busy" in str(error)
+
+
+class _Job:
+    """Work for a thread, and who waits for its result."""
+
+    __slots__ = ("future", "is_several", "outcome", "work")
+
+    def __init__(self, work: Work[Any], future: "asyncio.Future[Any]", is_several: bool) -> None:
+        self.work, self.future, self.is_several = work, future, is_several
+        self.outcome: Any = None
+
+
+class Database:
+    """An open database. `refusals` are what work raises when it has changed nothing, and does not want to.
+
+    `timeout` bounds every call, which raises `Failed` then; the work may still happen.
+    """
+
+    def __init__(self, where: Place, busy: float, timeout: float, *refusals: type[Exception]) -> None:
+        self._where, self._busy, self._timeout = where, busy, timeout
+        self._refusals = refusals
+        self._writes: SimpleQueue[_Job | None] = SimpleQueue()
+        self._reads = self._writes if where.is_in_memory else SimpleQueue[_Job | None]()
+        self._threads: list[threading.Thread] = []
+
+    async def open(self, prepare: Work[None]) -> None:
+        """Connects, and has `prepare` make the tables, within one exclusive transaction. Raises `Failed`."""
+        loop = asyncio.get_running_loop()
+        queues = [self._writes] if self._reads is self._writes else [self._writes, self._reads]
+        for queue in queues:
+            connected: asyncio.Future[None] = loop.create_future()
+            given = (queue, prepare if queue is self._writes else None, connected, loop)
+            thread = threading.Thread(target=self._serve, args=given, name="sqlite", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+            await connected
+
+    async def close(self) -> None:
+        """Ends after what was begun; waits for it no longer than for any call."""
+        threads, self._threads = self._threads, []
+        if not threads:
+            return
+        for queue in {id(self._writes): self._writes, id(self._reads): self._reads}.values():
+            queue.put(None)
+        end = time.monotonic() + self._timeout
+        while any(thread.is_alive() for thread in threads) and time.monotonic() < end:
+            await asyncio.sleep(_PAUSE)
+
+    async def write(self, work: Work[T], is_several: bool = False) -> T:
+        """The result of `work`, which is committed then. `is_several` if it has statements that hold all or none."""
+        return await self._done(self._writes, work, is_several)
+
+    async def read(self, work: Work[T]) -> T:
+        """The result of `work`, which sees all that was committed before."""
+        return await self._done(self._reads, work, False)
+
+    async def _done(self, queue: "SimpleQueue[_Job | None]", work: Work[T], is_several: bool) -> T:
+        if not self._threads:
+            raise Failed("the database is not open", False)
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        queue.put(_Job(work, future, is_several))
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await future
+        except TimeoutError:
+            raise Failed(f"database error: no answer within {self._timeout:g} s", True) from None
+
+    # -- on the threads --
+
+    def _serve(
+        self,
+        queue: "SimpleQueue[_Job | None]",
+        prepare: Work[None] | None,
+        connected: "asyncio.Future[None]",
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        import sqlite3
+
+        try:
+            db = connect(self._where, self._busy)
+            if prepare is not None:
+                self._transact(db, "BEGIN EXCLUSIVE", lambda: prepare(db))
+        except (sqlite3.Error, Failed) as error:
+            _call(loop, _fail, connected, Failed(str(error), False))
+            return
+        _call(loop, _succeed, connected)
+        carry_out = self._read if queue is self._reads and queue is not self._writes else self._write
+        with contextlib.closing(db):
+            while (first := queue.get()) is not None:
+                jobs, is_last = [first], False
+                while len(jobs) < MOST and not queue.empty() and not is_last:
+                    job = queue.get()
+                    is_last = job is None
+                    if job is not None:
+                        jobs.append(job)
+                carry_out(db, jobs)
+                _call(loop, _settle, jobs)
+                if is_last:
+                    break
+
+    def _read(self, db: "sqlite3.Connection", jobs: list[_Job]) -> None:
+        for job in jobs:
+            try:
+                job.outcome = job.work(db)
+            except Exception as error:
+                job.outcome = _failure(error, self._refusals)
+
+    def _write(self, db: "sqlite3.Connection", jobs: list[_Job]) -> None:
+        """All jobs in one transaction; each by itself if one of them stands in the way of the others."""
+        try:
+            self._transact(db, "BEGIN IMMEDIATE", lambda: self._each(db, jobs))
+        except Exception as error:
+            if len(jobs) > 1 and not isinstance(error, Failed):
+                for job in jobs:
+                    self._write(db, [job])
+                return
+            for job in jobs:
+                job.outcome = _failure(error, self._refusals)
+
+    def _each(self, db: "sqlite3.Connection", jobs: list[_Job]) -> None:
+        for job in jobs:
+            if not job.is_several:
+                try:
+                    job.outcome = job.work(db)
+                except self._refusals as error:
+                    job.outcome = error
+                continue
+            db.execute("SAVEPOINT job")
+            try:
+                job.outcome = job.work(db)
+            except self._refusals as error:
+                db.execute("ROLLBACK TO job")
+                job.outcome = error
+            db.execute("RELEASE job")
+
+    def _transact(self, db: "sqlite3.Connection", begin: str, work: Callable[[], None]) -> None:
+        """Raises `Failed` when others kept the database locked all the time, else what came up."""
+        import sqlite3
+
+        end = time.monotonic() + self._timeout
+        while True:
+            try:
+                db.execute(begin)
+                break
+            except sqlite3.OperationalError as error:
+                if not is_locked(error):
+                    raise
+                if time.monotonic() >= end:
+                    raise Failed(f"database error: {error} by others for {self._timeout:g} s", True) from None
+            time.sleep(_PAUSE)
+        try:
+            work()
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+
+
+def _failure(error: Exception, refusals: tuple[type[Exception], ...]) -> Exception:
+    import sqlite3
+
+    if isinstance(error, (Failed, *refusals)):
+        return error
+    return Failed(f"database error: {error}", isinstance(error, sqlite3.OperationalError))
+
+
+def _call(loop: asyncio.AbstractEventLoop, what: Callable[..., None], *given: Any) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        loop.call_soon_threadsafe(what, *given)
+
+
+def _settle(jobs: list[_Job]) -> None:
+    for job in jobs:
+        if job.future.done():
+            continue
+        if isinstance(job.outcome, Exception):
+            job.future.set_exception(job.outcome)
+        else:
+            job.future.set_result(job.outcome)
+
+
+def _succeed(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _fail(future: "asyncio.Future[None]", error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)

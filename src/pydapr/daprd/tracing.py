@@ -1,0 +1,176 @@
+"""Tracing as the Configuration and OpenTelemetry's variables ask for it: the tracer, and where its spans go.
+
+Called by `daprd.runtime` at the start. Which variables count is the original's choice and that of its library
+(v1.18.3, `pkg/runtime/runtime.go`, `setupTracing`).
+"""
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from pydapr.observe import logging, tracing
+from pydapr.resources import configuration
+
+if TYPE_CHECKING:
+    import ssl
+
+    from pydapr.observe import otlp
+    from pydapr.observe.tracing_batches import Exporter
+
+log = logging.get("dapr.runtime")
+
+OTLP_TIMEOUT = 10.0
+
+
+class Unusable(Exception):
+    """Tracing is configured in a way that cannot be; the message says what is wrong."""
+
+
+def open_tracing(
+    found: configuration.Configuration,
+    app_id: str,
+    environ: Mapping[str, str],
+    stack: contextlib.AsyncExitStack,
+) -> tracing.Tracer | None:
+    """The tracer, None when tracing is off. Spans go out until `stack` ends. Raises `Unusable`."""
+    try:
+        wanted = configuration.with_otel_environment(found, environ).tracing
+    except configuration.ConfigurationError as error:
+        raise Unusable(str(error)) from None
+    rate = tracing.rate_of(wanted.sampling_rate)
+    log.info(f"Dapr trace sampler initialized: {tracing.Tracer.describe(rate)}")
+    if not rate:
+        return None
+    exporters = _exporters(wanted, found.tracing, app_id, environ)
+    if not exporters:
+        return tracing.Tracer(rate, None, gives_ids=bool(wanted.sampling_rate))
+    from pydapr.observe import tracing_batches
+
+    bounds = tracing_batches.Bounds.of(environ)
+    sinks = []
+    for one in exporters:
+        batches = tracing_batches.Batches(one, bounds)
+        stack.push_async_callback(batches.close)
+        sinks.append(batches.add)
+    return tracing.Tracer(rate, _all(sinks))
+
+
+def _all(sinks: Sequence[Callable[[tracing.Span], None]]) -> Callable[[tracing.Span], None]:
+    if len(sinks) == 1:
+        return sinks[0]
+
+    def add(span: tracing.Span) -> None:
+        for sink in sinks:
+            sink(span)
+
+    return add
+
+
+def _exporters(
+    wanted: configuration.Tracing, named: configuration.Tracing, app_id: str, environ: Mapping[str, str]
+) -> "list[Exporter]":
+    """Those that are asked for; `named` is what the Configuration says itself. Raises `Unusable`."""
+    out: list[Exporter] = []
+    if wanted.stdout:
+        from pydapr.observe import tracing_stdout
+
+        out.append(tracing_stdout.Stdout())
+    resource = resource_of(app_id, environ)
+    if wanted.zipkin_endpoint:
+        from pydapr.observe import tracing_zipkin
+
+        try:
+            out.append(tracing_zipkin.Zipkin(wanted.zipkin_endpoint, resource))
+        except ValueError as error:
+            raise Unusable(f"tracing: zipkin.endpointAddress: {error}") from None
+    otel = wanted.otel
+    if otel.endpoint_address and otel.protocol:
+        if otel.protocol not in ("http", "grpc"):
+            raise Unusable(f"invalid protocol {otel.protocol} provided for Otel endpoint")
+        from pydapr.observe import otlp, tracing_otlp
+
+        is_whole = not named.otel.endpoint_address and bool(environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
+        try:
+            target = _target(otel, environ, is_whole)
+            sender = (
+                otlp.HttpSender(target) if otel.protocol == "http" else otlp.GrpcSender(target, tracing_otlp.METHOD)
+            )
+        except (ValueError, OSError) as error:
+            raise Unusable(f"tracing: otel: {error}") from None
+        out.append(tracing_otlp.Otlp(sender, resource, target.timeout))
+    return out
+
+
+def _target(otel: configuration.Otel, environ: Mapping[str, str], is_whole: bool) -> "otlp.Target":
+    """Where spans go by OTLP; the path of an endpoint for all signals stands before that of spans."""
+    from urllib.parse import unquote
+
+    from pydapr.observe import otlp, tracing_otlp
+
+    address, slash, path = otel.endpoint_address.partition("/")
+    path = slash + path.rstrip("/")
+    if not (is_whole and path) and not path.endswith(tracing_otlp.PATH):
+        path += tracing_otlp.PATH
+    headers = list(otel.headers)
+    if not headers:
+        headers = [pair for pair in _variable(environ, "HEADERS").split(",") if pair]
+    for pair in otel.secret_headers:
+        log.warning(f"tracing: header {pair.name} is left out: its value is in a secret, which is not looked up here")
+    timeout = otel.timeout_seconds or _milliseconds(_variable(environ, "TIMEOUT")) or OTLP_TIMEOUT
+    return otlp.Target(
+        address,
+        otel.is_secure,
+        tuple((name.strip(), unquote(value).strip()) for name, equals, value in map(_split, headers) if equals),
+        timeout,
+        path,
+        _variable(environ, "COMPRESSION") == "gzip",
+        _tls(environ, with_http2=otel.protocol == "grpc") if otel.is_secure else None,
+    )
+
+
+def _split(pair: str) -> tuple[str, str, str]:
+    return pair.partition("=")
+
+
+def _variable(environ: Mapping[str, str], name: str) -> str:
+    return environ.get(f"OTEL_EXPORTER_OTLP_TRACES_{name}") or environ.get(f"OTEL_EXPORTER_OTLP_{name}", "")
+
+
+def _milliseconds(text: str) -> float:
+    return int(text) / 1000 if text.isdecimal() else 0.0
+
+
+def _tls(environ: Mapping[str, str], with_http2: bool) -> "ssl.SSLContext | None":
+    """What the variables say of trust and of a certificate of our own, None when nothing. Raises `OSError`."""
+    names = ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY")
+    files = [_variable(environ, name) for name in names]
+    if not any(files):
+        return None
+    from pathlib import Path
+
+    from pydapr.net import client_tls
+
+    made = client_tls.context(*[Path(name).read_text() if name else "" for name in files])
+    if with_http2:
+        made.set_alpn_protocols(["h2"])
+    return made
+
+
+def resource_of(app_id: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """What describes this sidecar to a collector: its app id, and what OpenTelemetry's variables say."""
+    from urllib.parse import unquote
+
+    out = {"service.name": app_id}
+    try:
+        for pair in environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(","):
+            if pair.strip():
+                name, equals, value = pair.partition("=")
+                if not equals:
+                    raise ValueError(f"missing value: {pair}")
+                out[name.strip()] = unquote(value.strip())
+    except ValueError as error:
+        log.warning(f"failed to create OpenTelemetry resource, using default: {error}")
+        out = {"service.name": app_id}
+    if named := environ.get("OTEL_SERVICE_NAME", "").strip():
+        out["service.name"] = named
+    return dict(sorted(out.items()))

@@ -1,0 +1,37 @@
+"""Metrics of the operations that a building block has its components do; names and labels are the original's (v1.18.3,
+`pkg/diagnostics/component_monitoring.go`). Recorded by the blocks.
+"""
+
+from collections.abc import Sequence
+
+from pydapr.observe.metrics import Count, Registry, Spread
+
+
+class OperationMetrics:
+    """Records for one block, such as `secret`. `latencies` are bounds in milliseconds."""
+
+    def __init__(self, registry: Registry, block: str, latencies: Sequence[float], namespace: str) -> None:
+        name, labels = f"dapr_component_{block}_", ("app_id", "component", "namespace", "operation", "success")
+        self._count = registry.counter(
+            f"{name}count", f"The number of operations performed on the {block} component.", *labels
+        )
+        self._latencies = registry.histogram(
+            f"{name}latencies",
+            f"The latency of the response from the {block} component.",
+            latencies,
+            *labels,
+            scale=1000,
+        )
+        self._namespace = namespace
+        self._known: dict[tuple[str, str, bool], tuple[Count, Spread]] = {}
+        """Components are few, and so are operations: these series are kept."""
+
+    def done(self, component: str, operation: str, is_success: bool, seconds: float) -> None:
+        """An operation has ended, after all its tries."""
+        key = (component, operation, is_success)
+        found = self._known.get(key)
+        if found is None:
+            labels = (component, self._namespace, operation, "true" if is_success else "false")
+            found = self._known[key] = (self._count.get(*labels), self._latencies.get(*labels))
+        found[0].inc()
+        found[1].record(seconds)

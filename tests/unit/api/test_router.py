@@ -1,0 +1,52 @@
+"""From a path to the face that answers it."""
+
+import pytest
+from tests.unit.components.middleware.conftest import Asked
+
+from pydapr.api.http.router import Router
+from pydapr.net.exchange import Exchange, Handler
+
+
+def handler(name: str) -> Handler:
+    async def handle(exchange: Exchange) -> None:
+        raise AssertionError(name)
+
+    return handle
+
+
+ROUTES = {
+    (method, path): handler(path.decode())
+    for method, path in [
+        (b"GET", b"/v1.0/metadata"),
+        (b"PUT", b"/v1.0/metadata/*"),
+        (b"GET", b"/v1.0/secrets/*/bulk"),
+        (b"GET", b"/v1.0/secrets/*/*"),
+    ]
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "path"),
+    [
+        (b"GET", b"/v1.0/metadata?x=/a/b", b"/v1.0/metadata"),
+        (b"GET", b"/v1.0/metadata/", b"/v1.0/metadata"),
+        (b"PUT", b"/v1.0/metadata/a", b"/v1.0/metadata/*"),
+        (b"PUT", b"/v1.0/metadata/a/b", None),
+        (b"PUT", b"/v1.0/metadata", None),
+        (b"GET", b"/v1.0/secrets/s/bulk", b"/v1.0/secrets/*/bulk"),
+        (b"GET", b"/v1.0/secrets/s/k/", b"/v1.0/secrets/*/*"),
+        (b"GET", b"/v1.0/secrets/s", None),
+        (b"GET", b"/v1.0/secrets//k", None),
+        (b"GET", b"/v1.0/secrets/s/k/x", None),
+        (b"POST", b"/v1.0/secrets/s/k", None),
+        (b"GET", b"/v1.0", None),
+        (b"GET", b"/", None),
+        (b"GET", b"", None),
+        (b"GET", b"////", None),
+        (b"GET", b"/v1.0/invoke/app/method/v1.0/metadata", None),
+    ],
+)
+def test_path_leads_to_its_route(method: bytes, target: bytes, path: bytes | None) -> None:
+    route = Router(ROUTES, handler("invoke")).route(Asked(target, method=method))
+
+    assert (route[1] if route else None) == path
