@@ -14,7 +14,9 @@ IS_COMPILED = not (http2.__file__ or "").endswith(".py")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "plain: patches what is a constant in compiled code")
+    config.addinivalue_line(
+        "markers", "plain: needs plain Python: patches a constant, or puts something else in the place of a class"
+    )
     if IS_COMPILED and _digest() != Path(compiled.FOLDER, "sources").read_text():
         pytest.exit("the compiled modules are not those of the source: scripts/install, or PYDAPR_PURE=1", 3)
 
@@ -25,7 +27,7 @@ def pytest_report_header() -> str:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if IS_COMPILED and item.get_closest_marker("plain"):
-        pytest.skip("patches what is a constant in compiled code")
+        pytest.skip("needs plain Python: PYDAPR_PURE=1")
 
 
 def _digest() -> str:
