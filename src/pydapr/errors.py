@@ -66,10 +66,37 @@ class DaprError(Exception):
     grpc = Code.INTERNAL
     code = "ERROR"
     category = "common"
+    details: "Details | None" = None
+    """What there is to tell besides the message."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
+
+    def for_grpc(self) -> "DaprError":
+        """The same error as the gRPC face words it, where the two faces differ."""
+        return self
+
+
+class Details:
+    """What an error tells besides its message, in the terms of google/rpc/error_details.proto.
+
+    `reason` and `metadata` are its ErrorInfo, `resource` the type and name of what is concerned, `violations` the fields
+    that are wrong and why, `links` descriptions and addresses of help.
+    """
+
+    __slots__ = ("links", "metadata", "reason", "resource", "violations")
+
+    def __init__(
+        self,
+        reason: str,
+        metadata: dict[str, str] | None = None,
+        resource: tuple[str, str] | None = None,
+        violations: tuple[tuple[str, str], ...] = (),
+        links: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        self.reason, self.metadata, self.resource = reason, metadata, resource
+        self.violations, self.links = violations, links
 
 
 class InvokeFailed(DaprError):
@@ -184,6 +211,145 @@ class SecretFailed(DaprError):
 
     code = "ERR_SECRET_GET"
     category = "secret"
+
+
+class MalformedRequest(DaprError):
+    """The body of a request is not what it should be."""
+
+    status = 400
+    grpc = Code.INVALID_ARGUMENT
+    code = "ERR_MALFORMED_REQUEST"
+
+
+class AboutState(DaprError):
+    """Something about state."""
+
+    category = "state"
+
+
+class StateStoreNotConfigured(AboutState):
+    """There is no state store at all. The HTTP face tells the app's id, too."""
+
+    grpc = Code.FAILED_PRECONDITION
+    code = "ERR_STATE_STORE_NOT_CONFIGURED"
+    _reason, _state = "DAPR_STATE_NOT_CONFIGURED", "configured"
+
+    def __init__(self, store: str, app_id: str = "") -> None:
+        super().__init__(f"state store {store} is not {self._state}")
+        self._store = store
+        self.details = Details(self._reason, {"appID": app_id} if app_id else None)
+
+    def for_grpc(self) -> DaprError:
+        return type(self)(self._store)
+
+
+class StateStoreNotFound(StateStoreNotConfigured):
+    """There is no state store of this name."""
+
+    status = 400
+    grpc = Code.INVALID_ARGUMENT
+    code = "ERR_STATE_STORE_NOT_FOUND"
+    _reason, _state = "DAPR_STATE_NOT_FOUND", "found"
+
+
+class StateKeyIllegal(AboutState):
+    """A key has in it what separates keys from their prefix. The HTTP face words it as an error inside of one."""
+
+    status = 400
+    grpc = Code.INVALID_ARGUMENT
+    code = "ERR_MALFORMED_REQUEST"
+
+    def __init__(self, store: str, key: str, before: str = "api error: code = InvalidArgument desc = ") -> None:
+        super().__init__(f"{before}input key/keyPrefix '{key}' can't contain '||'")
+        self._store, self._key = store, key
+        self.details = Details("DAPR_STATE_ILLEGAL_KEY", resource=("state", store), violations=((key, self.message),))
+
+    def for_grpc(self) -> DaprError:
+        return StateKeyIllegal(self._store, self._key, "")
+
+
+class StateKeyMissing(MalformedRequest):
+    """A value is to be saved without a key."""
+
+    def __init__(self) -> None:
+        super().__init__('"key" is a required field')
+
+    def for_grpc(self) -> DaprError:
+        error = AboutState("state key cannot be empty")
+        error.grpc = Code.INVALID_ARGUMENT
+        error.details = Details("ERR_STATE_SAVE")
+        return error
+
+
+class StateFailed(AboutState):
+    """The store did not do what it was asked to. The gRPC face tells the code among the details."""
+
+    def __init__(self, code: str, message: str, status: int = 500, grpc: Code = Code.INTERNAL) -> None:
+        super().__init__(message)
+        self.code, self.status, self.grpc = code, status, grpc
+
+    def for_grpc(self) -> DaprError:
+        if self.code:
+            self.details = Details(self.code)
+        return self
+
+
+class StateOperationUnknown(StateFailed):
+    """An operation of a transaction is neither `upsert` nor `delete`."""
+
+    def __init__(self, name: str) -> None:
+        text = f"operation type {name} not supported"
+        super().__init__("ERR_NOT_SUPPORTED_STATE_OPERATION", text, 400, Code.UNIMPLEMENTED)
+
+
+class TransactionsNotSupported(AboutState):
+    """The store has no transactions."""
+
+    grpc = Code.UNIMPLEMENTED
+    code = "ERR_STATE_STORE_NOT_SUPPORTED"
+
+    def __init__(self, store: str) -> None:
+        super().__init__(f"state store {store} doesn't support transactions")
+        help_ = (
+            "Check the list of state stores and the features they support",
+            "https://docs.dapr.io/reference/components-reference/supported-state-stores/",
+        )
+        self.details = Details("DAPR_STATE_TRANSACTIONS_NOT_SUPPORTED", resource=("state", store), links=(help_,))
+
+
+class TooManyOperations(AboutState):
+    """A transaction has more operations than the store takes."""
+
+    status = 400
+    grpc = Code.INVALID_ARGUMENT
+    code = "ERR_STATE_STORE_TOO_MANY_TRANSACTIONS"
+
+    def __init__(self, store: str, count: int, most: int) -> None:
+        super().__init__(
+            f"the transaction contains {count} operations, which is more than what the state store supports: {most}"
+        )
+        counts = {"currentOpsTransaction": str(count), "maxOpsPerTransaction": str(most)}
+        self.details = Details("DAPR_STATE_TOO_MANY_TRANSACTIONS", counts, ("state", store))
+
+
+class QueryNotSupported(AboutState):
+    """The store cannot be queried, or its keys cannot be listed."""
+
+    code = "ERR_STATE_STORE_NOT_SUPPORTED"
+
+    def __init__(self, store: str, what: str = "querying") -> None:
+        super().__init__(f"state store does not support {what}")
+        self.details = Details("DAPR_STATE_QUERYING_NOT_SUPPORTED", resource=("state", store))
+
+
+class QueryFailed(AboutState):
+    """A query is none, or could not be carried out."""
+
+    code = "ERR_STATE_QUERY"
+
+    def __init__(self, store: str, reason: str) -> None:
+        super().__init__(f"state store {store} query failed: {reason}")
+        self.details = Details("DAPR_STATE_QUERY_FAILED", resource=("state", store))
 
 
 class Internal(DaprError):

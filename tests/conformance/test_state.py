@@ -586,9 +586,7 @@ async def with_people(store: StateStore, key: str) -> Callable[[dict[str, object
 
 
 @pytest.mark.parametrize(("wanted", "names"), FILTERS, ids=lambda given: json.dumps(given))
-async def test_query_finds_what_fits(
-    store: StateStore, key: str, wanted: dict[str, object], names: str
-) -> None:
+async def test_query_finds_what_fits(store: StateStore, key: str, wanted: dict[str, object], names: str) -> None:
     ours = await with_people(store, key)
 
     found = await store.query(ours({"filter": wanted}), metadata={"contentType": "application/json"})

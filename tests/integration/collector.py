@@ -36,6 +36,10 @@ class Collector:
     def __init__(self) -> None:
         self.spans: list[Span] = []
         self.zipkin: list[dict[str, Any]] = []
+        self.metrics: set[str] = set()
+        """Names of metrics."""
+        self.lines: list[tuple[str, str]] = []
+        """Scope, and level and message, of lines of the log."""
         self.headers: list[dict[str, str]] = []
         self.paths: list[str] = []
         self.statuses: list[int] = []
@@ -79,7 +83,15 @@ class Collector:
         self.headers.append(headers)
         if headers.get("content-encoding") == "gzip":
             data = gzip.decompress(data)
-        if headers.get("content-type") == "application/json":
+        if "metrics" in path:
+            described = [scoped for one in _all(data, 1) for scoped in _all(one, 2)]
+            self.metrics |= {_first(metric, 1).decode() for scoped in described for metric in _all(scoped, 2)}
+        elif "logs" in path:
+            described = [scoped for one in _all(data, 1) for scoped in _all(one, 2)]
+            for scoped in described:
+                scope = _first(_first(scoped, 1), 1).decode()
+                self.lines += [(scope, _line(record)) for record in _all(scoped, 2)]
+        elif headers.get("content-type") == "application/json":
             self.zipkin += json.loads(data)
         else:
             self.spans += _spans(data)
@@ -103,6 +115,10 @@ def _first(data: bytes, number: int, default: Any = b"") -> Any:
 
 def _attributes(data: bytes, number: int) -> dict[str, str]:
     return {_first(one, 1).decode(): _first(_first(one, 2), 1).decode() for one in _all(data, number)}
+
+
+def _line(record: bytes) -> str:
+    return f"{_first(record, 3).decode()}: {_first(_first(record, 5), 1).decode()}"
 
 
 def _spans(data: bytes) -> list[Span]:

@@ -4,12 +4,14 @@ Called by `blocks.invoke`; goes on to `net.pool`.
 """
 
 import copy
+import re
 from time import perf_counter
 from typing import TYPE_CHECKING, Protocol
 
 from pydapr.app import paths
 from pydapr.app.channel import Answer, AppChannel, AppUnreachable, Call, Header
 from pydapr.errors import Code, RpcError
+from pydapr.lib import quote
 from pydapr.net.body import Body, BodyError
 from pydapr.net.pool import Connector, NoSuchHost, Pool, Unreachable, Untrusted
 from pydapr.observe import logging
@@ -26,6 +28,7 @@ NO_ANSWER = 500
 _WITHOUT_BODY = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"DELETE"})
 _EMPTY = (b"content-length", b"0")
 _CHUNKED = (b"transfer-encoding", b"chunked")
+_has_control = re.compile(rb"[\x00-\x1f\x7f]").search
 
 
 class Response(Protocol):
@@ -82,6 +85,10 @@ class HttpChannel(AppChannel):
             raise RpcError(Code.INVALID_ARGUMENT, "invalid HTTP verb")
         target = self._paths.get(call.method) or self._path(call.method)
         if call.query:
+            if _has_control(call.query):
+                # It would end the request line and begin a request of its own.
+                url = f"{self._base}{target.decode('latin-1')}?{call.query.decode('utf-8', 'surrogateescape')}"
+                raise AppUnreachable(f"parse {quote.go(url)}: net/url: invalid control character in URL")
             # What follows a "#" is no part of a request; a client that sends it all the same gets its answer.
             target = b"%b?%b" % (target, call.query.partition(b"#")[0])
         metrics = self.metrics

@@ -19,7 +19,7 @@ _NONE: frozenset[str] = frozenset()
 class Sidecars(Protocol):
     """The other sidecars, as `peers.sidecar` reaches them."""
 
-    async def pass_on(self, address: str, app_id: str, relay: Relay) -> bool:
+    async def pass_on(self, address: str, app_id: str, namespace: str, relay: Relay) -> bool:
         """Passes the call on; False when nothing of it was taken. Raises `RpcError`, and so of a dead address."""
         ...
 
@@ -84,7 +84,7 @@ class Proxy:
         while True:
             address = await self._address(app_id, namespace, missed)
             try:
-                if await self._sidecars.pass_on(address, app_id, relay):
+                if await self._sidecars.pass_on(address, app_id, namespace, relay):
                     return
                 error = RpcError(Code.UNAVAILABLE, f"{address} refused the stream")
             except RpcError as failed:

@@ -6,18 +6,22 @@ came from a secret store or the environment is in them.
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from pydapr import components
 from pydapr.components import Part
 from pydapr.components.middleware import Middleware
 from pydapr.components.secretstores import SecretStore
+from pydapr.components.state import StateStore
 from pydapr.daprd import references
 from pydapr.lib.record import Record
 from pydapr.net.exchange import Handler
 from pydapr.observe import logging
 from pydapr.resources import component, configuration
+
+if TYPE_CHECKING:
+    from pydapr.blocks.state import Store
 
 pipeline_log = logging.get("dapr.middleware.http")
 
@@ -66,6 +70,8 @@ class Opened:
         self.broken: set[str] = set()
         """Names of those that are described, but are not open."""
 
+        self.state_stores: dict[str, Store] = {}
+
     @property
     def secret_stores(self) -> dict[str, SecretStore]:
         return {name: part for name, (_, part) in self.parts.items() if isinstance(part, SecretStore)}
@@ -98,6 +104,7 @@ async def open_one(
     deadline = asyncio.timeout(wanted.init_timeout_seconds)
     try:
         properties = _properties(wanted, given, around)
+        use = _use_of_state(wanted, properties, around) if wanted.category == "state" else None
         part = found.make(components.read(found.options, properties, given.hidden))
         assert isinstance(part, Part)
         part.scrub = given.scrub
@@ -112,7 +119,21 @@ async def open_one(
         raise _failed(wanted, given.scrub(str(error))) from None
     if isinstance(part, Middleware):
         pipeline_log.info(f"Adding {wanted.type}/{wanted.version or 'v1'} {wanted.name} middleware")
+    if use is not None and isinstance(part, StateStore):
+        opened.state_stores[wanted.name] = use(part)
     opened.parts[wanted.name] = (wanted, part)
+
+
+def _use_of_state(
+    wanted: component.Component, properties: Mapping[str, str], around: Surroundings
+) -> "Callable[[StateStore], Store]":
+    from pydapr.daprd import state
+
+    try:
+        return state.plan(wanted, properties, around.app_id, around.environ.get("NAMESPACE", ""))
+    except state.Refused as error:
+        where = f" ({wanted.file})" if wanted.file else ""
+        raise CannotOpen(f"{error}{where}") from None
 
 
 def _unknown(wanted: component.Component) -> str:

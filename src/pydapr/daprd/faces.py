@@ -16,13 +16,15 @@ from pydapr.api.grpc import proxy as grpc_proxy
 from pydapr.api.grpc import router as grpc_router
 from pydapr.api.grpc import secrets as grpc_secrets
 from pydapr.api.grpc import shutdown as grpc_shutdown
+from pydapr.api.grpc import state as grpc_state
 from pydapr.api.grpc import unary
-from pydapr.api.http import cors, errors, health, invoke, metadata, router, secrets, shutdown
+from pydapr.api.http import cors, errors, health, invoke, metadata, router, secrets, shutdown, state
 from pydapr.blocks.health import Health
 from pydapr.blocks.invoke import Invoker
 from pydapr.blocks.metadata import Metadata
 from pydapr.blocks.proxy import Proxy
 from pydapr.blocks.secrets import Secrets
+from pydapr.blocks.state import State
 from pydapr.daprd import flags
 from pydapr.errors import InvokeFailed
 from pydapr.lib import durations
@@ -61,6 +63,7 @@ class Parts:
     metadata: Metadata
     proxy: Proxy
     secrets: Secrets
+    state: State
     measures: "Measures | None" = None
     tracer: "Tracer | None" = None
 
@@ -136,7 +139,22 @@ def _routes(parts: Parts, stop: Callable[[bool], None]) -> dict[router.Route, Ha
         (b"POST", b"/v1.0/shutdown"): shutdown.ShutdownApi(stop).post,
         (b"GET", secrets.PREFIX + b"*/bulk"): secret.get_bulk,
         (b"GET", secrets.PREFIX + b"*/*"): secret.get,
+        **_state_routes(state.StateApi(parts.state, settings.max_body_size)),
     }
+
+
+def _state_routes(api: state.StateApi) -> dict[router.Route, Handler]:
+    routes: dict[router.Route, Handler] = {
+        (b"GET", state.PREFIX + b"*/*"): api.get,
+        (b"DELETE", state.PREFIX + b"*/*"): api.delete,
+        (b"GET", state.ALPHA_PREFIX + b"*"): api.keys,
+    }
+    for method in (b"POST", b"PUT"):
+        routes[method, state.PREFIX + b"*"] = api.save
+        routes[method, state.PREFIX + b"*/bulk"] = api.get_bulk
+        routes[method, state.PREFIX + b"*/transaction"] = api.transact
+        routes[method, state.ALPHA_PREFIX + b"*/query"] = api.query
+    return routes
 
 
 def _grpc_methods(parts: Parts, stop: Callable[[bool], None]) -> Handler:
@@ -146,6 +164,7 @@ def _grpc_methods(parts: Parts, stop: Callable[[bool], None]) -> Handler:
     measures = parts.measures
     description = grpc_metadata.MetadataApi(parts.metadata)
     secret = grpc_secrets.SecretsApi(parts.secrets)
+    state_api = grpc_state.StateApi(parts.state)
     answers: dict[str, unary.Answer] = {
         "InvokeService": grpc_invoke.InvokeApi(parts.invoker, _gave(measures)).invoke_service,
         "GetMetadata": description.get,
@@ -153,6 +172,13 @@ def _grpc_methods(parts: Parts, stop: Callable[[bool], None]) -> Handler:
         "Shutdown": grpc_shutdown.ShutdownApi(stop).shut_down,
         "GetSecret": secret.get,
         "GetBulkSecret": secret.get_bulk,
+        "GetState": state_api.get,
+        "GetBulkState": state_api.get_bulk,
+        "SaveState": state_api.save,
+        "DeleteState": state_api.delete,
+        "DeleteBulkState": state_api.delete_bulk,
+        "ExecuteStateTransaction": state_api.transact,
+        "QueryStateAlpha1": state_api.query,
     }
     if rules.api_allowed or rules.api_denied:
         grpc_log.info("Enabled API access list on gRPC server")

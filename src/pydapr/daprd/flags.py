@@ -126,6 +126,7 @@ class Settings(Record):
     sentry_address: str
     sentry_jwt_audiences: tuple[str, ...]
     trust_anchors: str
+    trust_anchors_file: str
     sentry_token_file: str
     placement_addresses: tuple[str, ...]
     """Empty means that actors are off."""
@@ -250,6 +251,7 @@ def _settings(
         sentry_address=flags.string("sentry-address"),
         sentry_jwt_audiences=flags.strings("sentry-request-jwt-audiences"),
         trust_anchors=environ.get("DAPR_TRUST_ANCHORS", ""),
+        trust_anchors_file=environ.get("DAPR_TRUST_ANCHORS_FILE", ""),
         sentry_token_file=environ.get("DAPR_SENTRY_TOKEN_FILE", ""),
         placement_addresses=_placement_addresses(flags),
         scheduler_addresses=_scheduler_addresses(flags, environ),

@@ -16,7 +16,13 @@ from pydapr.observe.metrics_grpc import GrpcMetrics
 from pydapr.observe.metrics_http import HttpMetrics
 from pydapr.observe.metrics_paths import BadPattern, Labels
 from pydapr.observe.metrics_resiliency import ResiliencyMetrics
-from pydapr.observe.metrics_service import AccessMetrics, ComponentMetrics, ErrorMetrics, ServiceMetrics
+from pydapr.observe.metrics_service import (
+    AccessMetrics,
+    ComponentMetrics,
+    ErrorMetrics,
+    IdentityMetrics,
+    ServiceMetrics,
+)
 from pydapr.resources import configuration
 
 log = logging.get("dapr.runtime")
@@ -48,7 +54,9 @@ class Measures:
         self.access = AccessMetrics(registry)
         self.components = ComponentMetrics(registry)
         self.secrets = OperationMetrics(registry, "secret", latencies, namespace)
+        self.state = OperationMetrics(registry, "state", latencies, namespace)
         self.resiliency = ResiliencyMetrics(registry)
+        self.identity = IdentityMetrics(registry)
         self.errors = ErrorMetrics(registry) if wanted.record_error_codes else None
 
     def channel(self, inner: AppChannel, name: str) -> AppChannel:

@@ -23,7 +23,7 @@ from pydapr.blocks.invoke import Invoker
 from pydapr.blocks.proxy import Proxy
 from pydapr.blocks.secrets import Secrets
 from pydapr.components import nameresolution
-from pydapr.daprd import faces, flags, load, names, tracing
+from pydapr.daprd import faces, flags, load, names, state, tracing
 from pydapr.errors import RpcError
 from pydapr.net import dial, hostaddress, http2_pool, server
 from pydapr.net.body import Body, BodyError
@@ -35,9 +35,11 @@ from pydapr.wire import http2
 if TYPE_CHECKING:
     from pydapr.app.pipeline import Pipeline
     from pydapr.components.secretstores import SecretStore
+    from pydapr.daprd.identity import Identity
     from pydapr.daprd.measures import Measures
     from pydapr.net.exchange import Handler
     from pydapr.observe.tracing import Tracer
+    from pydapr.peers.verified import Pools
     from pydapr.policy.gate import Gate
     from pydapr.policy.resiliency import Resiliency
     from pydapr.resources import configuration
@@ -46,6 +48,7 @@ log = logging.get("dapr.runtime")
 internal_log = logging.get("dapr.runtime.grpc.internal")
 api_log = logging.get("dapr.api")
 channels_log = logging.get("dapr.runtime.channels")
+security_log = logging.get("dapr.runtime.security")
 
 APP_POLL_SECONDS = 0.02
 
@@ -105,26 +108,26 @@ class Runtime:
         began = time.monotonic()
         settings = self._settings
         self._refuse_what_is_not_there()
+        identity = await self._identify(stack)
         loaded = load.load(settings)
-        measures, page = self._measures(loaded.configuration.metrics)
+        measures, page = self._measures(loaded.configuration.metrics, stack)
+        if identity is not None and measures is not None:
+            identity.measure(measures.identity)
         policies = load.policies(loaded, measures.resiliency if measures is not None else None)
         gate = load.gate(settings, loaded, measures.access if measures is not None else None)
         await faces.serve_metrics(settings, page, stack)
         log.info(f"{settings.mode} mode configured")
         log.info(f"app id: {settings.app_id}")
         self._say_what_comes_later()
-        try:
-            self._tracer = tracing.open_tracing(loaded.configuration, settings.app_id, os.environ, stack)
-        except tracing.Unusable as error:
-            raise Fatal(str(error)) from None
+        self._export(loaded.configuration, stack)
         listening = self._reserve_internal_port(stack)
         port = listening.getsockname()[1]
         host = _own_address()
         resolver = await names.open_resolver(loaded.configuration.name_resolution)
         stack.push_async_callback(resolver.close)
-        pool = http2_pool.Pool(dial.address, http2.Limits())
-        stack.callback(pool.close)
-        sidecars = self._sidecars(pool, host)
+        pools = http2_pool.Pool(dial.address, http2.Limits()) if identity is None else identity.pools
+        stack.callback(pools.close)
+        sidecars = self._sidecars(pools, host)
         components = measures.components if measures is not None else None
         opened = await load.open_components(settings, loaded, stack, components)
         stores = opened.secret_stores if opened is not None else {}
@@ -146,13 +149,15 @@ class Runtime:
             channels_log.warning("App channel is not initialized. Did you configure an app-port?")
         description = load.describe(settings, loaded, opened)
         secrets = self._secrets(stores, loaded, policies)
+        state_stores = opened.state_stores if opened is not None else {}
+        states = state.block(settings.app_id, state_stores, policies, measures)
         parts = faces.Parts(
-            settings, loaded.configuration, api_pipeline, invoker, self._health, description, proxy, secrets, measures,
-            self._tracer,
+            settings, loaded.configuration, api_pipeline, invoker, self._health, description, proxy, secrets, states,
+            measures, self._tracer,
         )  # fmt: skip
         stack.push_async_callback(self._close_servers)
         self._servers += await faces.serve(parts, self._shut_down)
-        await self._serve_internal(invoker, proxy, gate, listening)
+        await self._serve_internal(invoker, proxy, gate, listening, identity)
         await names.register(resolver, loaded.configuration.name_resolution, self._instance(host, port))
         # The first thing to go: nobody shall begin to call while what is under way ends.
         stack.push_async_callback(resolver.close)
@@ -162,7 +167,21 @@ class Runtime:
         log.info(f"dapr initialized. Status: Running. Init Elapsed {elapsed}ms")
         self._health.ready()
 
-    def _measures(self, wanted: "configuration.Metrics") -> "tuple[Measures | None, Handler | None]":
+    def _export(self, found: "configuration.Configuration", stack: contextlib.AsyncExitStack) -> None:
+        """Opens what goes to collectors, besides metrics: the log if that is asked for, and traces."""
+        app_id = self._settings.app_id
+        try:
+            if os.environ.get("OTEL_LOGS_EXPORTER") == "otlp":
+                from pydapr.daprd import exports
+
+                exports.open_logs(app_id, os.environ, stack)
+            self._tracer = tracing.open_tracing(found, app_id, os.environ, stack)
+        except tracing.Unusable as error:
+            raise Fatal(str(error)) from None
+
+    def _measures(
+        self, wanted: "configuration.Metrics", stack: contextlib.AsyncExitStack
+    ) -> "tuple[Measures | None, Handler | None]":
         """Who measures what, and the page that shows it; the page shows the process when nothing else is measured."""
         if not self._settings.enable_metrics:
             return None, None
@@ -170,6 +189,13 @@ class Runtime:
         from pydapr.observe import metrics_page
 
         registry = measures.registry(self._settings, wanted)
+        if os.environ.get("OTEL_METRICS_EXPORTER") == "otlp":
+            from pydapr.daprd import exports
+
+            try:
+                exports.open_metrics(registry.pieces, self._settings.app_id, os.environ, stack)
+            except tracing.Unusable as error:
+                raise Fatal(str(error)) from None
         if wanted.enabled:
             try:
                 self._measured = measures.Measures(registry, wanted, self._settings.namespace)
@@ -177,9 +203,9 @@ class Runtime:
                 raise Fatal(f"error loading configuration: {error}") from None
         return self._measured, metrics_page.page(registry)
 
-    def _sidecars(self, pool: http2_pool.Pool, host: str) -> sidecar.Sidecars:
+    def _sidecars(self, pools: "http2_pool.Pool | Pools", host: str) -> sidecar.Sidecars:
         settings = self._settings
-        made = sidecar.Sidecars(pool, settings.app_id, settings.identity_namespace, host)
+        made = sidecar.Sidecars(pools, settings.app_id, settings.identity_namespace, host)
         made.metrics = self._measured.services if self._measured is not None else None
         return made
 
@@ -204,14 +230,22 @@ class Runtime:
         settings = self._settings
         if settings.mode != "standalone":
             raise Fatal(f"mode {settings.mode} is not available in this version of pydapr; use standalone")
-        if settings.enable_mtls:
-            raise Fatal(
-                "mTLS is not available in this version of pydapr; without it calls between sidecars would go "
-                "unencrypted, so daprd does not start: leave --enable-mtls out to accept that"
-            )
-        logging.get("dapr.runtime.security").warning(
-            "mTLS is disabled. Skipping certificate request and tls validation"
-        )
+
+    async def _identify(self, stack: contextlib.AsyncExitStack) -> "Identity | None":
+        """Who we are; None without mTLS. Waits for sentry: nothing listens before."""
+        if not self._settings.enable_mtls:
+            security_log.warning("mTLS is disabled. Skipping certificate request and tls validation")
+            return None
+        from pydapr.daprd import identity
+
+        try:
+            made = identity.Identity(self._settings, os.environ)
+            await made.open()
+        except identity.Refused as error:
+            raise Fatal(str(error)) from None
+        self._run_beside(made.renew(), stack)
+        self._run_beside(made.watch_anchors(), stack)
+        return made
 
     def _say_what_comes_later(self) -> None:
         for attribute, what, flag in _LATER:
@@ -267,7 +301,9 @@ class Runtime:
         base = f"{settings.app_protocol}://{node}"
         return app_http.HttpChannel(connect, base, node, b"", settings.app_api_token, settings.app_max_concurrency)
 
-    async def _serve_internal(self, invoker: Invoker, proxy: Proxy, gate: "Gate | None", listening: Any) -> None:
+    async def _serve_internal(
+        self, invoker: Invoker, proxy: Proxy, gate: "Gate | None", listening: Any, identity: "Identity | None"
+    ) -> None:
         settings = self._settings
         measures = self._measured
         most = max(settings.max_body_size, 4 << 20) + (1 << 16)
@@ -291,7 +327,9 @@ class Runtime:
                 return traced.internal(method, tracer, settings.app_id)
 
         methods = api.methods(others, around)
-        one = server.Server(methods, server.Options(with_http1=False, keeps_traces_apart=True))
+        one = server.Server(methods, _internal_options(identity))
+        if identity is not None:
+            identity.on_change(one.retire)
         self._servers.append(one)
         await one.listen_on(listening)
         address, port = listening.getsockname()[:2]
@@ -437,6 +475,17 @@ class Runtime:
         async with asyncio.TaskGroup() as group:
             for one in self._servers:
                 group.create_task(one.stop(None))
+
+
+def _internal_options(identity: "Identity | None") -> server.Options:
+    """Of the internal port; with an identity whoever calls shows one, too."""
+    if identity is None:
+        return server.Options(with_http1=False, keeps_traces_apart=True)
+    from pydapr.security import tls
+
+    return server.Options(
+        with_http1=False, keeps_traces_apart=True, tls=identity.server_context(), welcomes=tls.is_somebody
+    )
 
 
 def _own_address() -> str:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 log = logging.get("dapr.runtime")
 
 OTLP_TIMEOUT = 10.0
+TLS_FILES = ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY")
+"""How variables end that name files."""
 
 
 class Unusable(Exception):
@@ -68,9 +70,9 @@ def _all(sinks: Sequence[Callable[[tracing.Span], None]]) -> Callable[[tracing.S
 
 def _exporters(
     wanted: configuration.Tracing, named: configuration.Tracing, app_id: str, environ: Mapping[str, str]
-) -> "list[Exporter]":
+) -> "list[Exporter[tracing.Span]]":
     """Those that are asked for; `named` is what the Configuration says itself. Raises `Unusable`."""
-    out: list[Exporter] = []
+    out: list[Exporter[tracing.Span]] = []
     if wanted.stdout:
         from pydapr.observe import tracing_stdout
 
@@ -124,7 +126,7 @@ def _target(otel: configuration.Otel, environ: Mapping[str, str], is_whole: bool
         timeout,
         path,
         _variable(environ, "COMPRESSION") == "gzip",
-        _tls(environ, with_http2=otel.protocol == "grpc") if otel.is_secure else None,
+        tls_of([_variable(environ, name) for name in TLS_FILES], otel.protocol == "grpc") if otel.is_secure else None,
     )
 
 
@@ -140,10 +142,8 @@ def _milliseconds(text: str) -> float:
     return int(text) / 1000 if text.isdecimal() else 0.0
 
 
-def _tls(environ: Mapping[str, str], with_http2: bool) -> "ssl.SSLContext | None":
-    """What the variables say of trust and of a certificate of our own, None when nothing. Raises `OSError`."""
-    names = ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY")
-    files = [_variable(environ, name) for name in names]
+def tls_of(files: Sequence[str], with_http2: bool) -> "ssl.SSLContext | None":
+    """Whom to trust and what to present, by the `files` of `TLS_FILES`; None when none is given. Raises `OSError`."""
     if not any(files):
         return None
     from pathlib import Path

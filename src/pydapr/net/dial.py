@@ -36,6 +36,17 @@ async def address(address: str, factory: Factory) -> object:
     return await _connect(factory, host, port)
 
 
+async def address_by_tls(
+    address: str, factory: Factory, context: "ssl.SSLContext"
+) -> tuple[asyncio.Transport, asyncio.Protocol]:
+    """Connects to `host:port` over TLS. Raises `OSError`."""
+    try:
+        host, port = split(address)
+    except ValueError as error:
+        raise OSError(str(error)) from None
+    return await _connect(factory, host, port, ssl=context, server_hostname=host)
+
+
 def keep_alive(sock: Any) -> None:
     """Has the kernel watch the other end; `sock` is a TCP socket, or asyncio's view of one."""
     if sock is None:
@@ -46,7 +57,7 @@ def keep_alive(sock: Any) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
-async def _connect(factory: Factory, host: str, port: int, **tls: Any) -> object:
+async def _connect(factory: Factory, host: str, port: int, **tls: Any) -> tuple[asyncio.Transport, asyncio.Protocol]:
     """Connects by the first address of `host` that takes it. Raises `OSError`, of it `NoSuchHost`."""
     loop = asyncio.get_running_loop()
     failed: OSError | None = None

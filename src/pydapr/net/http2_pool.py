@@ -41,6 +41,14 @@ class Silent(Unreachable):
     """Nobody refused, and nobody answered."""
 
 
+class Distrusted(Unreachable):
+    """Who answered is not the one that is meant, or could not show it."""
+
+
+class Unsafe(OSError):
+    """Why a connection over TLS is of no use; raised by connectors."""
+
+
 _Waiter = asyncio.Future[Unreachable | None]
 
 
@@ -129,6 +137,11 @@ class Pool:
                     raise Unreachable(f"dial tcp {address}: connections are lost as soon as they are made")
                 has_waited = True
                 await self._open_one(address)
+
+    @property
+    def is_unused(self) -> bool:
+        """Whether there is no connection, and none is tried."""
+        return not (self._open or self._opening or self._waiting or self._silent)
 
     # -- making connections --
 
@@ -270,6 +283,12 @@ class Pool:
 
     # -- the end --
 
+    def retire(self) -> None:
+        """Makes new connections for what comes from now on; those that are there end with what is under way."""
+        for connections in list(self._open.values()):
+            for connection in list(connections):
+                connection.retire()
+
     def _sweep(self) -> None:
         """Closes connections that nobody has used since the last time."""
         used = self._used
@@ -311,6 +330,8 @@ def _told(address: str, error: BaseException) -> BaseException:
         return Unreachable(f"dial tcp {address}: connect: connection refused")
     if isinstance(error, lookup.NoSuchHost):
         return Unreachable(f"dial tcp: {error}")
+    if isinstance(error, Unsafe):
+        return Distrusted(f"transport: authentication handshake failed: {error}")
     if isinstance(error, OSError):
         return Unreachable(f"dial tcp {address}: {(error.strerror or str(error)).lower()}")
     return error

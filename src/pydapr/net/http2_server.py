@@ -18,6 +18,9 @@ _STATUS = {status: (b":status", b"%d" % status) for status in range(100, 1000)}
 _STATUS[101] = _STATUS[502]  # there is nothing to switch to (RFC 9113, 8.6)
 _KNOWN = 512
 
+RETIRE_SECONDS = 2.0
+"""How long a client has to take in that it should make a new connection."""
+
 
 class ServerConnection(Http2Connection):
     """Streams in, exchanges to the handler, answers out."""
@@ -162,6 +165,13 @@ class ServerConnection(Http2Connection):
         self._exchanges.discard(half.exchange)
         if self._is_stopping:
             self._close_if_done()
+
+    def retire(self) -> None:
+        """As `stop`, but takes what the client sends before it has heard of it."""
+        if not (self._is_stopping or self.is_lost):
+            self.h2.warn()
+            self.flush()
+            self.loop.call_later(RETIRE_SECONDS, self.stop)
 
     def stop(self) -> None:
         """No further streams; closes when those under way have ended."""

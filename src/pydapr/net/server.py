@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,8 @@ class Options:
     max_connections: int = 10_000
     limits: http2.Limits = _LIMITS
     tls: "ssl.SSLContext | None" = None
+    welcomes: Callable[[asyncio.BaseTransport], bool] | None = None
+    """Whether who has connected, and shown its certificate, may stay; None for everybody."""
     keeps_traces_apart: bool = False
     """Whether handlers take a trace from `apart` of their exchanges (`http2_server`)."""
 
@@ -154,6 +157,12 @@ class Server:
 
     # -- the end --
 
+    def retire(self) -> None:
+        """Has clients make new connections, by which they show anew who they are; what is under way ends as it is."""
+        for connection in list(self._connections):
+            if isinstance(connection, http2_server.ServerConnection):
+                connection.retire()
+
     async def stop(self, seconds: float | None) -> None:
         """Takes no new connections and requests, and waits for those under way.
 
@@ -202,7 +211,10 @@ class _Sniffer(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]  # asyncio's own signature is too wide
-        if self._server.keep(self):
+        welcomes = self._server.options.welcomes
+        if welcomes is not None and not welcomes(transport):
+            self.transport.abort()
+        elif self._server.keep(self):
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(self._server.options.head_seconds, self.stop)
 

@@ -17,6 +17,12 @@ import time
 
 from pydapr.lib import quote
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    Sink = Callable[[int, str, Mapping[str, object]], None]
+
 DEBUG, INFO, WARNING, ERROR, FATAL = 10, 20, 30, 40, 50
 
 _NAMES = {DEBUG: "debug", INFO: "info", WARNING: "warning", ERROR: "error", FATAL: "fatal"}
@@ -41,6 +47,7 @@ class _Output:
         self.descriptor = 1
         self.as_json = False
         self.fields: dict[str, object] = {"instance": _host(), "ver": "unknown"}
+        self.also: Sink | None = None
         self._second = -1
         self._date, self._zone = "", ""
 
@@ -134,6 +141,8 @@ class Logger:
         else:
             line = self._as_text(level, message, fields)
         _output.write(line)
+        if _output.also is not None:
+            _output.also(level, message, {**self._fields, **fields})
 
     def _as_text(self, level: int, message: str, fields: dict[str, object]) -> str:
         tail = self._text_tail if not fields else _text_fields({**self._fields, **_renamed(fields)})
@@ -176,6 +185,11 @@ def configure(
         logger._prepare()
     set_level(level)
     _redirect(file)
+
+
+def also(sink: Sink | None) -> None:
+    """Has `sink` hear each line that is written, with its level, message and fields; None for nobody."""
+    _output.also = sink
 
 
 def set_level(level: str) -> None:

@@ -162,6 +162,32 @@ class ComponentMetrics:
         self._failed.get(type_, name, reason).inc()
 
 
+class IdentityMetrics:
+    """Records how certificates are got under mTLS (`daprd.identity`)."""
+
+    def __init__(self, registry: Registry) -> None:
+        name = "dapr_runtime_mtls_"
+        self._made = registry.counter(
+            name + "init_total", "The number of successful mTLS authenticator initialization.", "app_id"
+        )
+        self._renewed = registry.counter(
+            name + "workload_cert_rotated_total", "The number of the successful workload certificate rotations.",
+            "app_id",
+        )  # fmt: skip
+        self._failed = registry.counter(
+            name + "workload_cert_rotated_fail_total", "The number of the failed workload certificate rotations.",
+            "app_id", "reason",
+        )  # fmt: skip
+
+    def made(self) -> None:
+        """The first certificate is here."""
+        self._made.get().inc()
+
+    def renewed(self, reason: str) -> None:
+        """The certificate was renewed, or was not for a `reason`."""
+        (self._failed.get(reason) if reason else self._renewed.get()).inc()
+
+
 class ErrorMetrics:
     """Records the errors that the API answers, by their code."""
 

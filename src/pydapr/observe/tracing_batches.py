@@ -9,11 +9,10 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from pydapr.lib import pflag
 from pydapr.observe import logging
-from pydapr.observe.tracing import Span
 
 log = logging.get("dapr.runtime.trace")
 
@@ -24,14 +23,18 @@ TELL_SECONDS = 60.0
 """Between two lines of the log about a collector that does not take spans."""
 
 
+T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
+
+
 class Failed(Exception):
-    """The collector did not take the spans."""
+    """The collector did not take what it was sent."""
 
 
-class Exporter(Protocol):
-    """Brings spans to one collector."""
+class Exporter(Protocol[T_contra]):
+    """Brings spans to one collector, or records of the log."""
 
-    async def export(self, spans: Sequence[Span]) -> None:
+    async def export(self, items: Sequence[T_contra], /) -> None:
         """Raises `Failed`."""
         ...
 
@@ -72,29 +75,30 @@ def _number(environ: Mapping[str, str], name: str, otherwise: int) -> int:
     return number if number > 0 else otherwise
 
 
-class Batches:
-    """Spans on their way to one exporter. `run` sends them until `close`."""
+class Batches(Generic[T]):
+    """What is on its way to one exporter, until `close`; the log calls it `what`."""
 
-    def __init__(self, exporter: Exporter, bounds: Bounds) -> None:
+    def __init__(self, exporter: Exporter[T], bounds: Bounds, what: str = "Spans") -> None:
         self._exporter = exporter
         self._bounds = bounds
-        self._waiting: deque[Span] = deque()
+        self._what = what
+        self._waiting: deque[T] = deque()
         self._loop = asyncio.get_running_loop()
         self._due = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._sending: asyncio.Task[None] | None = None
         self._tell_at = 0.0
         self.lost = 0
-        """Spans that did not get to the collector."""
+        """How many did not get to the collector."""
 
-    def add(self, span: Span) -> None:
-        """Takes a span that has ended."""
+    def add(self, item: T) -> None:
+        """Takes one."""
         waiting = self._waiting
         size = len(waiting)
         if size >= self._bounds.waiting:
-            self._lose(1, "too many spans wait to be exported")
+            self._lose(1, "too many wait to be exported")
             return
-        waiting.append(span)
+        waiting.append(item)
         if size + 1 >= self._bounds.together:
             self._send()
         elif self._timer is None and self._sending is None:
@@ -121,7 +125,7 @@ class Batches:
             if waiting and self._timer is None:
                 self._timer = self._loop.call_later(self._bounds.delay, self._send)
 
-    async def _export(self, batch: Sequence[Span]) -> None:
+    async def _export(self, batch: Sequence[T]) -> None:
         try:
             async with asyncio.timeout(self._bounds.timeout):
                 await self._exporter.export(batch)
@@ -138,7 +142,7 @@ class Batches:
         now = time.monotonic()
         if now >= self._tell_at:
             self._tell_at = now + TELL_SECONDS
-            log.warning(f"Spans were not exported, {self.lost} so far: {reason}")
+            log.warning(f"{self._what} were not exported, {self.lost} so far: {reason}")
 
     async def close(self) -> None:
         """Sends what is left, within bounded time, and lets the collector go."""
@@ -150,7 +154,7 @@ class Batches:
                     if self._sending is not None:
                         await asyncio.wait((self._sending,))
         except TimeoutError:
-            log.warning(f"Error flushing tracing provider: {len(self._waiting)} spans were left")
+            log.warning(f"Error flushing tracing provider: {len(self._waiting)} {self._what.lower()} were left")
             if self._sending is not None:
                 self._sending.cancel()
                 await asyncio.wait((self._sending,))

@@ -15,6 +15,7 @@ from pydapr.app.channel import Answer, Call, Header
 from pydapr.errors import Code, RpcError
 from pydapr.net import http2_client, http2_pool, relay
 from pydapr.net.body import Body, BodyError, Disconnected, TooLarge
+from pydapr.peers import verified
 from pydapr.peers.payloads import Payloads
 from pydapr.wire import appcalls, grpc, hpack, invocation
 from pydapr.wire import headers as names
@@ -44,10 +45,18 @@ class Unreached(RpcError):
 
 
 class Sidecars:
-    """Calls other apps through their sidecars. `host` is the address that Forwarded fields name."""
+    """Calls other apps through their sidecars. `host` is the address that Forwarded fields name.
 
-    def __init__(self, pool: http2_pool.Pool, app_id: str, namespace: str, host: str) -> None:
-        self._pool = pool
+    `pools` gives the connections to an app: the same for all, or with TLS its own for each, so that a connection to
+    one app is never taken for one to another, whatever the names say.
+    """
+
+    def __init__(self, pools: "http2_pool.Pool | verified.Pools", app_id: str, namespace: str, host: str) -> None:
+        self._pool: http2_pool.Pool | None = None
+        if isinstance(pools, http2_pool.Pool):
+            self._pool, self._scheme = pools, b"http"
+        else:
+            self._pool_of, self._scheme = pools.of, b"https"
         self._app_id = app_id.encode()
         self._namespace = namespace.encode()
         self._forwarded = _forwarded(host)
@@ -69,7 +78,8 @@ class Sidecars:
             called.sent.value += 1
             began = perf_counter()
         leading = self._leading(app_id, call)
-        connection = self._pool.ready(address) or await self._connection(address)
+        pool = self._pool or self._pool_of(app_id, namespace)
+        connection = pool.ready(address) or await _connection(pool, address)
         body = call.body
         is_whole = body.is_whole
         data = body.whole() if is_whole else body.take()
@@ -91,20 +101,13 @@ class Sidecars:
             called.answered(status, perf_counter() - began)
         return answer
 
-    async def _connection(self, address: str) -> http2_client.ClientConnection:
-        try:
-            return await self._pool.connection(address)
-        except http2_pool.Unreachable as error:
-            text = f'connection error: desc = "transport: Error while dialing: {error}"'
-            raise Unreached(Code.UNAVAILABLE, text) from None
-
     def _block(self, address: str) -> bytes:
         """The header block of a call, the same bytes each time."""
         block = self._blocks.get(address)
         if block is None:
             fields = [
                 (b":method", b"POST"),
-                (b":scheme", b"http"),
+                (b":scheme", self._scheme),
                 (b":path", METHOD),
                 (b":authority", address.encode()),
                 (b"content-type", b"application/grpc"),
@@ -186,13 +189,14 @@ class Sidecars:
 
     # -- calls that pass through --
 
-    async def pass_on(self, address: str, app_id: str, call: relay.Relay) -> bool:
+    async def pass_on(self, address: str, app_id: str, namespace: str, call: relay.Relay) -> bool:
         """Passes a call on as it is; False when nothing of it was taken. Raises `RpcError`, of it `Unreached`."""
-        connection = self._pool.ready(address) or await self._connection(address)
+        pool = self._pool or self._pool_of(app_id, namespace)
+        connection = pool.ready(address) or await _connection(pool, address)
         heads = self._heads.get((address, app_id))
         if heads is None:
             ours = ((b"dapr-caller-app-id", self._app_id), (b"dapr-callee-app-id", app_id.encode()))
-            heads = relay.Heads(address, _APP_ID, ours)
+            heads = relay.Heads(address, _APP_ID, ours, self._scheme)
             if len(self._heads) >= KNOWN:
                 self._heads.clear()
             self._heads[address, app_id] = heads
@@ -201,6 +205,16 @@ class Sidecars:
             block += call.exchange.trace.both()
         work = call.run(connection, block)
         return await (work if self.metrics is None else measured.passing(self.metrics, call, work))
+
+
+async def _connection(pool: http2_pool.Pool, address: str) -> http2_client.ClientConnection:
+    try:
+        return await pool.connection(address)
+    except http2_pool.Distrusted as error:
+        raise Unreached(Code.UNAVAILABLE, f'connection error: desc = "{error}"') from None
+    except http2_pool.Unreachable as error:
+        text = f'connection error: desc = "transport: Error while dialing: {error}"'
+        raise Unreached(Code.UNAVAILABLE, text) from None
 
 
 def first_frames(leading: bytes, data: bytes) -> bytes:

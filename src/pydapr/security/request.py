@@ -41,13 +41,15 @@ class Sentry:
         jwt_audiences: Sequence[str] = (),
     ) -> None:
         self._address = address
-        self._connect = tls.connector(tls.client(anchors), lambda found: found == sentry_id)
+        self.anchors = anchors
+        """By which sentry is known; may be replaced by others."""
+        self._connect = tls.connector(lambda: tls.client(self.anchors), lambda found: found == sentry_id)
         self._asks = asks
         self._token = token
         self._jwt_audiences = jwt_audiences
 
     async def __call__(self, request: bytes) -> svid.Issued:
-        """What sentry issues for a signing request. Raises `svid.Unavailable`."""
+        """What sentry issues for a signing request. Raises `svid.Unavailable`, of it `Unreached`."""
         message = self._message(request)
         pool = http2_pool.Pool(self._connect, http2.Limits())
         try:
@@ -60,7 +62,7 @@ class Sentry:
         try:
             token, validator = self._token()
         except (OSError, ValueError) as error:
-            raise svid.Unavailable(f"error obtaining token: {error}") from None
+            raise svid.WithoutToken(f"error obtaining token: {error}") from None
         message = sentry_pb2.SignCertificateRequest(
             **self._asks,
             token=token,
@@ -75,6 +77,7 @@ class Sentry:
         deadline = loop.time() + PATIENCE_SECONDS
         pause = PAUSE_SECONDS
         while True:
+            kind = svid.Unavailable
             try:
                 connection = await pool.connection(self._address)
                 try:
@@ -84,10 +87,11 @@ class Sentry:
                     await asyncio.sleep(0)  # by then the socket is closed
             except http2_pool.Unreachable as error:
                 reason, may_pass = f"error establishing connection to sentry: {error}", True
+                kind = svid.Unreached
             except RpcError as error:
                 reason, may_pass = f"error from sentry SignCertificate: {error}", error.code in _TRY_AGAIN
             if not may_pass or loop.time() + pause >= deadline:
-                raise svid.Unavailable(reason)
+                raise kind(reason)
             await asyncio.sleep(pause)
             pause = min(2 * pause, MAX_PAUSE_SECONDS)
 

@@ -1,11 +1,13 @@
 """A workload's identity document (SVID) and its renewal in time.
 
 `Source` asks for a certificate, by `request` or from sentry's own authority, hands TLS contexts out that always show
-the current one, and renews it at half of its life. Used by sentry and by every process that speaks mTLS.
+the current one and trust the current anchors, and renews it at half of its life, or at once when the anchors have
+changed. Used by sentry and by every process that speaks mTLS.
 """
 
 import asyncio
 import base64
+import contextlib
 import datetime
 import json
 import time
@@ -29,10 +31,27 @@ LOOK_SECONDS = 60.0
 """How often the clock is looked at: it may have been set, or the machine have slept."""
 
 RETRY_SECONDS = 10.0
+"""Between two attempts to renew; a tenth of what is left when that is less, but not below `SOON_SECONDS`."""
+
+SOON_SECONDS = 1.0
 
 
 class Unavailable(Exception):
-    """No identity could be had; the text says why."""
+    """No identity could be had; the text says why, `reason` by which step in a word."""
+
+    reason = "sign"
+
+
+class Unreached(Unavailable):
+    """Who issues identities was not there, or was not the one that is meant: nothing was asked."""
+
+    reason = "sentry_conn"
+
+
+class WithoutToken(Unavailable):
+    """We have nothing to show who we are."""
+
+    reason = "sentry_token"
 
 
 class Issued(Record):
@@ -92,8 +111,14 @@ class Source:
         self.anchors = anchors
         self._clock = clock
         self._identity: Identity | None = None
-        self._contexts: list[ssl.SSLContext] = []
+        self._client: ssl.SSLContext | None = None
+        self._servers: list[_Server] = []
         self._renew_at = 0.0
+        self._trust_changed = asyncio.Event()
+        self.on_change: list[Callable[[], None]] = []
+        """Who is told of another identity or other anchors: connections made before hold to the old ones."""
+        self.on_renewal: Callable[[str], None] = lambda reason: None
+        """Who counts renewals, and failed ones with the reason."""
 
     @property
     def identity(self) -> Identity:
@@ -101,13 +126,17 @@ class Source:
         assert self._identity is not None
         return self._identity
 
-    async def open(self) -> None:
-        """Gets the first identity. Raises `Unavailable`."""
+    async def open(self, waits: bool = False) -> None:
+        """Gets the first identity; `waits` for who issues it as long as need be. Raises `Unavailable`."""
         log.info("Fetching initial identity")
-        try:
-            self._take(await self._fetch())
-        except Unavailable as error:
-            raise Unavailable(f"failed to retrieve the initial identity: {error}") from None
+        while True:
+            try:
+                self._take(await self._fetch())
+                break
+            except Unavailable as error:
+                if not (waits and isinstance(error, Unreached)):
+                    raise Unavailable(f"failed to retrieve the initial identity: {error}") from None
+                log.warning(f"Still waiting for the initial identity: {error}")
         log.info("Security is initialized successfully")
 
     async def renew(self) -> None:
@@ -118,41 +147,75 @@ class Source:
         """Renews the identity, until cancelled."""
         self._say("Starting workload identity expiry watcher", with_renewal=True)
         while True:
-            await asyncio.sleep(max(0.0, min(LOOK_SECONDS, self._renew_at - self._clock())))
-            if self._clock() < self._renew_at:
+            await self._sleep(max(0.0, min(LOOK_SECONDS, self._renew_at - self._clock())))
+            if self._clock() < self._renew_at and not self._trust_changed.is_set():
                 continue
+            is_due = self._trust_changed.is_set()
+            self._trust_changed.clear()
             self._say("Renewing workload identity", with_renewal=False)
             try:
                 self._take(await self._fetch())
             except Unavailable as error:
-                log.error(f"Error renewing identity, trying again in 10 seconds: {error}")
-                await asyncio.sleep(RETRY_SECONDS)
+                self.on_renewal(error.reason)
+                if is_due:  # those who were trusted before are not to stay because of that
+                    self._tell()
+                self._renew_at = min(self._renew_at, self._clock())
+                seconds = min(RETRY_SECONDS, max(SOON_SECONDS, (self.identity.not_after - self._clock()) / 10))
+                log.error(f"Error renewing identity, trying again in {seconds:.0f} seconds: {error}")
+                await self._sleep(seconds)
                 continue
+            self.on_renewal("")
             self._say("Successfully renewed workload identity", with_renewal=True)
+
+    async def _sleep(self, seconds: float) -> None:
+        """Waits, until the anchors change at most."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._trust_changed.wait()
+
+    def trust(self, anchors: trust.Anchors) -> None:
+        """Goes by other anchors from the next connection on; `run` renews the identity, which may be under one that
+        is not among them any more."""
+        self.anchors = anchors
+        self._make_contexts()
+        self._trust_changed.set()
 
     # -- contexts --
 
     def server_context(self, with_client: bool, protocols: tuple[str, ...] = ("h2",)) -> "ssl.SSLContext":
-        """For a server; `with_client` has it demand a certificate under our anchors."""
-        made = tls.server(self.anchors if with_client else None, protocols)
-        return self._kept(made)
+        """For a server, for as long as it lives; `with_client` has it demand a certificate under our anchors."""
+        made = _Server(self, with_client, protocols)
+        self._servers.append(made)
+        return made.door
 
     def client_context(self) -> "ssl.SSLContext":
-        """For calls, by which both sides show who they are. Whom one has reached is checked by `tls.connector`."""
-        return self._kept(tls.client(self.anchors))
+        """For the next call, by which both sides show who they are. Whom one has reached is checked by
+        `tls.connector`."""
+        if self._client is None:
+            self._client = self.showing(tls.client(self.anchors))
+        return self._client
 
-    def _kept(self, context: "ssl.SSLContext") -> "ssl.SSLContext":
+    def showing(self, context: "ssl.SSLContext") -> "ssl.SSLContext":
+        """`context`, with the current certificate."""
         tls.show(context, self.identity.chain, self.identity.key)
-        self._contexts.append(context)
         return context
+
+    def _make_contexts(self) -> None:
+        self._client = None
+        for server in self._servers:
+            server.renew()
 
     # -- identities --
 
     def _take(self, identity: Identity) -> None:
         self._identity = identity
-        for context in self._contexts:
-            tls.show(context, identity.chain, identity.key)
         self._renew_at = renew_at(identity.not_before, identity.not_after, identity.jwt_expires, self._clock())
+        self._make_contexts()
+        self._tell()
+
+    def _tell(self) -> None:
+        for told in self.on_change:
+            told()
 
     async def _fetch(self) -> Identity:
         key = ed25519.Ed25519PrivateKey.generate()
@@ -171,6 +234,29 @@ class Source:
         if with_renewal:
             text += f", renewal at: {_shown(self._renew_at)}"
         log.info(text)
+
+
+class _Server:
+    """A server's context: `door` is the one that asyncio has, and lets each connection in by the current one."""
+
+    def __init__(self, source: Source, with_client: bool, protocols: tuple[str, ...]) -> None:
+        self._source = source
+        self._with_client = with_client
+        self._protocols = protocols
+        self.door = self._current = self._made()
+        self.door.sni_callback = self._let_in
+
+    def renew(self) -> None:
+        self._current = self._made()
+
+    def _made(self) -> "ssl.SSLContext":
+        anchors = self._source.anchors if self._with_client else None
+        return self._source.showing(tls.server(anchors, self._protocols))
+
+    def _let_in(self, connection: "ssl.SSLObject | ssl.SSLSocket", name: str, door: "ssl.SSLContext") -> None:
+        """Called at the beginning of each handshake, whether or not the client names a host: certificate and anchors
+        are from the context that is set here, whether a certificate is demanded from the first one."""
+        connection.context = self._current
 
 
 def _identity(issued: Issued, key: ed25519.Ed25519PrivateKey) -> Identity:

@@ -9,17 +9,22 @@ from collections.abc import Callable
 from typing import Any
 
 from pydapr.net import client_tls, dial
-from pydapr.net.http2_pool import Connector
+from pydapr.net.http2_pool import Connector, Unsafe
 from pydapr.security import spiffe, trust
 
 Accepts = Callable[[spiffe.Id], bool]
 """Whether a peer is the one that is meant."""
+
+Contexts = Callable[[], ssl.SSLContext]
+"""The context for the next connection."""
 
 
 def server(clients: trust.Anchors | None, protocols: tuple[str, ...]) -> ssl.SSLContext:
     """For a server; with `clients` it demands a certificate that leads to one of these anchors."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.minimum_version = ssl.TLSVersion.TLSv1_2
+    made.options |= ssl.OP_NO_TICKET  # who comes back shows its certificate again
+    made.num_tickets = 0
     made.set_alpn_protocols(list(protocols))
     if clients is not None:
         _trust(made, clients)
@@ -59,23 +64,38 @@ def peer(transport: asyncio.BaseTransport) -> spiffe.Id | None:
     return spiffe.parse(names[0])
 
 
-def connector(context: ssl.SSLContext, accepts: Accepts) -> Connector:
+def is_somebody(transport: asyncio.BaseTransport) -> bool:
+    """Whether the peer shows one SPIFFE id, as servers demand of whoever calls them."""
+    try:
+        return peer(transport) is not None
+    except spiffe.Malformed:
+        return False
+
+
+def connector(context: Contexts, accepts: Accepts) -> Connector:
     """Connects, and is satisfied only when `accepts` says that the peer is the one that is meant."""
 
     async def connect(address: str, factory: dial.Factory) -> object:
         try:
-            host, port = dial.split(address)
-        except ValueError as error:
-            raise OSError(str(error)) from None
-        loop = asyncio.get_running_loop()
-        transport, protocol = await loop.create_connection(factory, host, port, ssl=context, server_hostname=host)
+            made = await dial.address_by_tls(address, factory, context())
+        except ssl.SSLError as error:
+            raise Unsafe(_told(error)) from None
+        transport = made[0]
         refusal = _refusal(transport, accepts)
         if refusal:
             transport.abort()
-            raise OSError(f"transport: authentication handshake failed: {refusal}")
-        return transport, protocol
+            raise Unsafe(refusal)
+        return made
 
     return connect
+
+
+def _told(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"tls: failed to verify certificate: {error.verify_message}"
+    if error.reason == "WRONG_VERSION_NUMBER":
+        return "tls: first record does not look like a TLS handshake"
+    return f"tls: {(error.reason or str(error)).lower().replace('_', ' ')}"
 
 
 def _refusal(transport: asyncio.BaseTransport, accepts: Accepts) -> str:
@@ -85,4 +105,7 @@ def _refusal(transport: asyncio.BaseTransport, accepts: Accepts) -> str:
         return str(error)
     if found is None:
         return "certificate contains no URI SAN"
-    return "" if accepts(found) else f'unexpected ID "{found}"'
+    if not accepts(found):
+        return f'unexpected SPIFFE ID: "{found}"'
+    spoken: ssl.SSLObject = transport.get_extra_info("ssl_object")
+    return "" if spoken.selected_alpn_protocol() == "h2" else "credentials: cannot check peer: missing selected ALPN"

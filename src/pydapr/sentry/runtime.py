@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pydapr.observe import logging
-from pydapr.security import spiffe
-from pydapr.sentry import authority, configuration, flags, metrics, store, watch
+from pydapr.security import spiffe, watch
+from pydapr.sentry import authority, configuration, flags, metrics, store
 from pydapr.sentry.loading import Fatal, Loader
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ Called by `app.grpc`, `peers.sidecar`, `api.internal` and `api.grpc.invoke`.
 
 from collections.abc import Iterable, Sequence
 
-from pydapr.wire.invocation import VERB_NUMBERS, VERBS, Header, Invalid, field, fields, varint
+from pydapr.wire.invocation import VERB_NUMBERS, VERBS, Header, Invalid, escape_query, field, fields, varint
 
 __all__ = ["Invalid", "Request", "Response"]
 
@@ -192,7 +192,7 @@ def _extension(data: bytes) -> tuple[bytes, bytes]:
         if number == 1 and isinstance(value, int):
             verb = VERBS[value] if value < len(VERBS) else b""
         elif number == 2:
-            query = _bytes(value)
+            query = escape_query(_bytes(value))
     return verb, query
 
 

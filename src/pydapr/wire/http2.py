@@ -111,6 +111,10 @@ class Connection(Control):
         self._highest = 1
         return self._add_stream(1, streams.HALF_REMOTE, owner)
 
+    def warn(self) -> None:
+        """Asks the peer for no new streams; those that are on their way are taken (RFC 9113 section 6.8)."""
+        self.out.append(frames.goaway(_LARGEST, ErrorCode.NO_ERROR, b""))
+
     def goaway(self, code: ErrorCode = ErrorCode.NO_ERROR, debug: bytes = b"") -> None:
         """Asks for no new streams; a server refuses those that come. The others go on."""
         self._is_draining = True

@@ -50,7 +50,7 @@ async def test_lifetimes_and_trust_domain_are_what_was_asked_for(ready: Start) -
 async def test_a_sentry_that_is_another_is_not_asked(ready: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pydapr.security.request.PATIENCE_SECONDS", 0.2)
     sentry = ready()
-    with pytest.raises(svid.Unavailable, match=r"error establishing connection to sentry: .*unexpected id"):
+    with pytest.raises(svid.Unavailable, match=r"error establishing connection to sentry: .*unexpected SPIFFE ID"):
         await sentry.asker(trust_domain="elsewhere")(b"")
     other = ready(folder=sentry.credentials.parent / "other")
     asker = sentry.asker()

@@ -109,7 +109,7 @@ class Callee:
         connect: http2_pool.Connector = dial.address
         if self._with_tls:
             source = await self._issuer.source(app_id, trust_domain)
-            connect = tls.connector(source.client_context(), lambda _: True)
+            connect = tls.connector(source.client_context, lambda _: True)
         self._pools.append(http2_pool.Pool(connect, http2.Limits()))
         return self._pools[-1]
 

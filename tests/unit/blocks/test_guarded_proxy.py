@@ -52,7 +52,7 @@ class Sidecars:
         self.script = list(script)
         self.called: list[str] = []
 
-    async def pass_on(self, address: str, app_id: str, relay: Any) -> bool:
+    async def pass_on(self, address: str, app_id: str, namespace: str, relay: Any) -> bool:
         self.called.append(app_id)
         does = self.script.pop(0) if len(self.script) > 1 else self.script[0]
         if does is HANG:

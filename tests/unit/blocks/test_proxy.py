@@ -48,7 +48,7 @@ class Sidecars:
         self.script = script
         self.called: list[str] = []
 
-    async def pass_on(self, address: str, app_id: str, relay: Any) -> bool:
+    async def pass_on(self, address: str, app_id: str, namespace: str, relay: Any) -> bool:
         self.called.append(address)
         does = self.script.get(address, True)
         if isinstance(does, RpcError):

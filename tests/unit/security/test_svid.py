@@ -142,7 +142,7 @@ async def test_both_sides_show_who_they_are_and_the_new_certificate_after_a_rene
     world = _World(issuer)
     callee, caller = await issuer.source("callee"), await issuer.source("caller", "elsewhere")
     serving = await world.serve(callee, with_client=True)
-    connector = tls.connector(caller.client_context(), lambda found: found.path == "/ns/default/callee")
+    connector = tls.connector(caller.client_context, lambda found: found.path == "/ns/default/callee")
     before = await world.call(connector)
     await callee.renew()
     after = await world.call(connector)
@@ -157,8 +157,8 @@ async def test_a_server_that_is_another_is_not_talked_to() -> None:
     world = _World(issuer)
     serving = await world.serve(await issuer.source("another"), with_client=False)
     caller = await issuer.source("caller")
-    with pytest.raises(http2_pool.Unreachable, match="unexpected id"):
-        await world.call(tls.connector(caller.client_context(), lambda found: found.app_id == "callee"))
+    with pytest.raises(http2_pool.Unreachable, match="unexpected SPIFFE ID"):
+        await world.call(tls.connector(caller.client_context, lambda found: found.app_id == "callee"))
     await serving.stop(0)
 
 
@@ -167,7 +167,7 @@ async def test_a_server_of_another_authority_is_not_talked_to() -> None:
     serving = await world.serve(await world.issuer.source("callee"), with_client=False)
     caller = await issuing.Issuer().source("caller")
     with pytest.raises(http2_pool.Unreachable, match="certificate"):
-        await world.call(tls.connector(caller.client_context(), lambda found: True))
+        await world.call(tls.connector(caller.client_context, lambda found: True))
     await serving.stop(0)
 
 
@@ -177,5 +177,5 @@ async def test_a_client_without_a_certificate_is_not_let_in() -> None:
     serving = await world.serve(await issuer.source("callee"), with_client=True)
     with pytest.raises(Exception, match=r"EOF|certificate|reading from server"):
         async with asyncio.timeout(10):
-            await world.call(tls.connector(tls.client(issuer.anchors), lambda found: True))
+            await world.call(tls.connector(lambda: tls.client(issuer.anchors), lambda found: True))
     await serving.stop(0)

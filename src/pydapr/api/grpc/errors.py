@@ -25,8 +25,20 @@ _CODES = {
 
 
 def rpc_error(error: DaprError) -> RpcError:
-    """An error of a block as a status; none of those so far has details."""
-    return RpcError(error.grpc, error.message)
+    """An error of a block as a status, with its details if it has any."""
+    error = error.for_grpc()
+    about = error.details
+    if about is None:
+        return RpcError(error.grpc, error.message)
+    parts = []
+    if about.violations:
+        parts.append(details.bad_request(about.violations))
+    if about.links:
+        parts.append(details.help_links(about.links))
+    if about.resource is not None:
+        parts.append(details.resource_info(*about.resource))
+    parts.append(details.error_info(about.reason, DOMAIN, about.metadata))
+    return with_details(error.grpc, error.message, parts)
 
 
 def with_details(code: int, message: str, parts: Sequence[details.Detail]) -> RpcError:

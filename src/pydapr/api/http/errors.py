@@ -1,11 +1,12 @@
 """Errors as the HTTP API answers them: a status and a small JSON object. Called by the router and the faces."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from pydapr.errors import DaprError
+from pydapr.errors import DaprError, Details
 from pydapr.net.exchange import Exchange
 
+DOMAIN = "dapr.io"
 _ESCAPES = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
 
 Respond = Callable[[Exchange, DaprError], None]
@@ -19,7 +20,28 @@ def respond(exchange: Exchange, error: DaprError) -> None:
     if exchange.is_begun:
         exchange.abort()
         return
-    exchange.respond(error.status, JSON, encode({"errorCode": error.code, "message": error.message}))
+    document: dict[str, object] = {"errorCode": error.code, "message": error.message}
+    if error.details is not None:
+        document["details"] = list(_details(error.details))
+    exchange.respond(error.status, JSON, encode(document))
+
+
+def _details(details: Details) -> Iterator[dict[str, object]]:
+    type_ = "type.googleapis.com/google.rpc."
+    if details.violations:
+        violations = [{"field": field, "description": text} for field, text in details.violations]
+        yield {"@type": f"{type_}BadRequest", "field_violations": violations}
+    if details.links:
+        yield {"@type": f"{type_}Help", "links": [{"description": text, "url": url} for text, url in details.links]}
+    if details.resource is not None:
+        kind, name = details.resource
+        yield {
+            "@type": f"{type_}ResourceInfo", "description": "", "owner": "", "resource_name": name,
+            "resource_type": kind,
+        }  # fmt: skip
+    yield {
+        "@type": f"{type_}ErrorInfo", "domain": DOMAIN, "metadata": details.metadata, "reason": details.reason,
+    }  # fmt: skip
 
 
 def encode(value: object) -> bytes:

@@ -204,9 +204,7 @@ class StateStore(Part, ABC):
         """Removes keys, as `set_many` writes."""
         return await _each(requests, 0, self.delete)
 
-    async def transact(
-        self, operations: Sequence[Set | Delete], *, metadata: Mapping[str, str] = NO_METADATA
-    ) -> None:
+    async def transact(self, operations: Sequence[Set | Delete], *, metadata: Mapping[str, str] = NO_METADATA) -> None:
         """All of `operations`, in their order, or none. `metadata` are those of the transaction."""
         raise StateError("the state store does not support transactions")
 

@@ -68,9 +68,7 @@ class InMemory(StateStore):
     async def delete_many(self, requests: Sequence[Delete]) -> Sequence[StateError | None]:
         return [await _outcome(self.delete(request)) for request in requests]
 
-    async def transact(
-        self, operations: Sequence[Set | Delete], *, metadata: Mapping[str, str] = NO_METADATA
-    ) -> None:
+    async def transact(self, operations: Sequence[Set | Delete], *, metadata: Mapping[str, str] = NO_METADATA) -> None:
         """As with the original, all etags are those from before the transaction."""
         ends = [_ttl(one) if isinstance(one, Set) else 0 for one in operations]
         for one in operations:

@@ -132,9 +132,7 @@ class Sqlite(StateStore):
         with _as_ours():
             await self._database.write(lambda db: self._delete(db, request))
 
-    async def transact(
-        self, operations: Sequence[Set | Delete], *, metadata: Mapping[str, str] = NO_METADATA
-    ) -> None:
+    async def transact(self, operations: Sequence[Set | Delete], *, metadata: Mapping[str, str] = NO_METADATA) -> None:
         rows = [_row(one) if isinstance(one, Set) else None for one in operations]
 
         def work(db: "sqlite3.Connection") -> None:

@@ -1,6 +1,7 @@
 """Notices that files have changed: by looking at them, because a folder may be a mount that tells nothing.
 
-Used by `runtime` for the files of the authority; a swapped link, as Kubernetes makes it, is a change too.
+Used by sentry for the files of the authority and by `daprd.identity` for trust anchors; a swapped link, as Kubernetes
+makes it, is a change too.
 """
 
 import asyncio

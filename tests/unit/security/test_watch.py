@@ -4,7 +4,7 @@ import asyncio
 import os
 from pathlib import Path
 
-from pydapr.sentry import watch
+from pydapr.security import watch
 
 
 async def _noticed(paths: tuple[str, ...], before: watch.State) -> watch.State:

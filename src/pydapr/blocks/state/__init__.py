@@ -1,0 +1,342 @@
+"""State for the app: in which store, under which key, encrypted or not, under which policies.
+
+Called by the faces; goes on to `components.state`. `keys` has the prefixes, `encryption` the ciphers. Rules and words
+are the original's (v1.18.3, `pkg/api/http/http.go`, `pkg/api/grpc/grpc.go`, `pkg/components/state/bulk.go`); new are
+the listing of keys, and errors where that one breaks off.
+"""
+
+import asyncio
+import base64
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from time import perf_counter
+from typing import TYPE_CHECKING, TypeVar
+
+from pydapr.blocks.state import keys
+from pydapr.components import state
+from pydapr.components.state import Delete, ETagInvalid, ETagMismatch, Item, Matches, Set, StateError, StateStore
+from pydapr.errors import (
+    Code,
+    QueryFailed,
+    QueryNotSupported,
+    StateFailed,
+    StateKeyIllegal,
+    StateKeyMissing,
+    StateStoreNotConfigured,
+    StateStoreNotFound,
+    TooManyOperations,
+    TransactionsNotSupported,
+)
+from pydapr.policy import resiliency
+from pydapr.policy.breaker import Refused
+from pydapr.policy.runner import DeadlineExceeded, Runner
+
+if TYPE_CHECKING:
+    from pydapr.blocks.state.encryption import Cipher
+    from pydapr.observe.metrics_blocks import OperationMetrics
+
+T = TypeVar("T")
+Request = TypeVar("Request", Set, Delete)
+
+_FAILURES = (StateError, DeadlineExceeded, Refused)
+_CONCURRENCY = ("", state.FIRST_WRITE, state.LAST_WRITE)
+_CONSISTENCY = ("", state.STRONG, state.EVENTUAL)
+
+MOST_LISTED = 1000
+"""Keys on a page of a listing."""
+
+
+class Store:
+    """An open store as apps have it: `prefix` before their keys, `cipher` around their values if there is one."""
+
+    __slots__ = ("cipher", "name", "prefix", "store")
+
+    def __init__(self, name: str, store: StateStore, prefix: str, cipher: "Cipher | None" = None) -> None:
+        self.name, self.store, self.prefix, self.cipher = name, store, prefix, cipher
+
+    def key(self, key: str) -> str:
+        """The key as the store has it. Raises `StateKeyIllegal`."""
+        if keys.SEPARATOR in key:
+            raise StateKeyIllegal(self.name, key)
+        return self.prefix + key
+
+
+class Found:
+    """One of the keys that were asked for or listed: what stands there (None if nothing), or why that is not known."""
+
+    __slots__ = ("error", "item", "key")
+
+    def __init__(self, key: str, item: Item | None = None, error: str = "") -> None:
+        self.key, self.item, self.error = key, item, error
+
+
+class State:
+    """The stores by name. All methods raise `DaprError`; keys are as the app has them."""
+
+    def __init__(
+        self, app_id: str, stores: Mapping[str, Store], policies: "resiliency.Resiliency | None" = None
+    ) -> None:
+        self._app_id = app_id
+        self._stores = stores
+        self._policies = policies
+        self._runner = Runner(StateError)
+        self.metrics: OperationMetrics | None = None
+
+    def store(self, name: str) -> Store:
+        found = self._stores.get(name)
+        if found is not None:
+            return found
+        if not self._stores:
+            raise StateStoreNotConfigured(name, self._app_id)
+        raise StateStoreNotFound(name, self._app_id)
+
+    async def get(self, store: Store, key: str, consistency: str, metadata: Mapping[str, str]) -> Item | None:
+        """What stands under a key, None when nothing does."""
+        full = store.key(key)
+        try:
+            item = await self._run(
+                store, "get", lambda: store.store.get(full, consistency=consistency, metadata=metadata)
+            )
+            return item if item is None or store.cipher is None else _decrypted(store.cipher, item)
+        except (*_FAILURES, ValueError) as error:
+            text = f"fail to get {key} from state store {store.name}: {_told(store, error)}"
+            raise StateFailed("ERR_STATE_GET", text) from None
+
+    async def get_bulk(
+        self, store: Store, wanted: Sequence[str], parallelism: int, metadata: Mapping[str, str]
+    ) -> list[Found]:
+        """What stands under each of the keys, in their order."""
+        if not wanted:
+            return []
+        full = [store.key(key) for key in wanted]
+        try:
+            items = await self._run(
+                store, "bulk_get", lambda: store.store.get_many(full, parallelism=parallelism, metadata=metadata)
+            )
+        except _FAILURES as error:
+            raise StateFailed("ERR_STATE_BULK_GET", _told(store, error)) from None
+        return [_found(store, key, item) for key, item in zip(wanted, items, strict=True)]
+
+    async def save(self, store: Store, requests: Sequence[Set]) -> None:
+        """Writes values, each by itself. Keys and values are changed into what the store is to have."""
+        for request in requests:
+            if not request.key:
+                raise StateKeyMissing
+            request.key = store.key(request.key)
+            self._encrypt(store, request)
+        if not requests:
+            return
+        try:
+            await self._each(store, "set", requests, store.store.set, store.store.set_many)
+        except _FAILURES as error:
+            text = f"failed saving state in state store {store.name}: {_told(store, error)}"
+            raise StateFailed("ERR_STATE_SAVE", text, *_codes(error)) from None
+
+    async def delete(self, store: Store, request: Delete) -> None:
+        key = request.key
+        request.key = store.key(key)
+        try:
+            _check(request)
+            await self._run(store, "delete", lambda: store.store.delete(request))
+        except _FAILURES as error:
+            text = f"failed deleting state with key {key}: {_told(store, error)}"
+            raise StateFailed("ERR_STATE_DELETE", text, *_codes(error)) from None
+
+    async def delete_bulk(self, store: Store, requests: Sequence[Delete]) -> None:
+        """Removes keys, each by itself."""
+        for request in requests:
+            request.key = store.key(request.key)
+        try:
+            await self._each(store, "bulk_delete", requests, store.store.delete, store.store.delete_many)
+        except _FAILURES as error:
+            text = f"failed deleting state in state store {store.name}: {_told(store, error)}"
+            raise StateFailed("ERR_STATE_BULK_DELETE", text, *_codes(error)) from None
+
+    def can_transact(self, store: Store) -> None:
+        """Raises `TransactionsNotSupported`."""
+        if state.TRANSACTIONAL not in store.store.features:
+            raise TransactionsNotSupported(store.name)
+
+    async def transact(self, store: Store, operations: Sequence[Set | Delete], metadata: Mapping[str, str]) -> None:
+        """All operations or none. The store is one that `can_transact`."""
+        for one in operations:
+            one.key = store.key(one.key)
+        most = store.store.max_operations
+        if 0 < most < len(operations):
+            raise TooManyOperations(store.name, len(operations), most)
+        for one in operations:
+            if isinstance(one, Set):
+                self._encrypt(store, one)
+        try:
+            for one in operations:
+                _check(one)
+            await self._run(store, "transaction", lambda: store.store.transact(operations, metadata=metadata))
+        except _FAILURES as error:
+            text = f"error while executing state transaction: {_told(store, error)}"
+            raise StateFailed("ERR_STATE_TRANSACTION", text) from None
+
+    async def query(self, name: str, text: str | bytes, metadata: Mapping[str, str]) -> Matches:
+        """What a query finds, by the keys as their apps have them."""
+        from pydapr.lib import query
+
+        store = self.store(name)
+        if state.QUERY_API not in store.store.features:
+            raise QueryNotSupported(name)
+        if store.cipher is not None:
+            raise QueryFailed(name, "cannot query encrypted store")
+        try:
+            wanted = query.parse(text)
+        except query.Wrong as error:
+            raise QueryFailed(name, f"failed to parse JSON query body: {error}") from None
+        try:
+            found = await self._run(store, "query", lambda: store.store.query(wanted, metadata=metadata))
+        except _FAILURES as error:
+            raise QueryFailed(name, _told(store, error)) from None
+        for match in found.items:
+            match.key = keys.original(match.key)
+        return found
+
+    async def keys(
+        self, store: Store, prefix: str, limit: int, token: str, with_values: bool
+    ) -> tuple[list[Found], str]:
+        """A page of the app's keys that begin with `prefix`, and the token of the next; items if `with_values`."""
+        if state.KEYS_LIKE not in store.store.features:
+            raise QueryNotSupported(store.name, "listing keys")
+        full = store.key(prefix)
+        after = _untokened(store, token)
+        try:
+            page = await self._run(store, "keys", lambda: store.store.keys(full, limit=limit, token=after))
+        except _FAILURES as error:
+            raise QueryFailed(store.name, _told(store, error)) from None
+        # Behind further bars are others' keys: those of actors, and of apps with a prefix where this one has none.
+        rest = len(store.prefix)
+        wanted = [key[rest:] for key in page.keys if keys.SEPARATOR not in key[rest:]]
+        found = [Found(key) for key in wanted]
+        if with_values:
+            # What was deleted between the two is no longer a key.
+            read = await self.get_bulk(store, wanted, 0, state.NO_METADATA)
+            found = [one for one in read if one.item is not None or one.error]
+        return found, base64.urlsafe_b64encode(page.token.encode("utf-8", "surrogatepass")).decode()
+
+    # -- what they have in common --
+
+    def _encrypt(self, store: Store, request: Set) -> None:
+        """As in the original, a string of a JSON document is encrypted without its quotation marks."""
+        if store.cipher is None:
+            return
+        value = request.value
+        if request.is_json and value.startswith(b'"'):
+            value = json.loads(value).encode("utf-8", "replace")
+        request.value, request.is_json = store.cipher.encrypt(value), False
+
+    async def _run(self, store: Store, what: str, operation: Callable[[], Awaitable[T]]) -> T:
+        return await self._under_policies(store, what, operation, _always)
+
+    async def _each(
+        self,
+        store: Store,
+        what: str,
+        requests: Sequence[Request],
+        one: Callable[[Request], Awaitable[None]],
+        many: Callable[[Sequence[Request]], Awaitable[Sequence[StateError | None]]],
+    ) -> None:
+        """Does all requests; another try does those that failed, but not for their etag. Raises as the store does."""
+        left = list(requests)
+        is_final = False
+
+        async def attempt() -> None:
+            nonlocal left, is_final
+            is_final = False
+            try:
+                for request in left:
+                    _check(request)
+                if len(left) == 1:
+                    await one(left[0])
+                    return
+                outcomes = await many(left) if left else ()
+            except (ETagMismatch, ETagInvalid):
+                is_final = True
+                raise
+            errors = [outcome for outcome in outcomes if outcome is not None]
+            if not errors:
+                return
+            text = "\n".join(map(str, errors))
+            again = [
+                request
+                for request, outcome in zip(left, outcomes, strict=True)
+                if outcome is not None and not isinstance(outcome, ETagMismatch | ETagInvalid)
+            ]
+            if again:
+                left = again
+                raise StateError(text)
+            is_final = True
+            is_invalid = any(isinstance(error, ETagInvalid) for error in errors)
+            raise (ETagInvalid if is_invalid else ETagMismatch)(text)
+
+        await self._under_policies(store, what, attempt, lambda: not is_final)
+
+    async def _under_policies(
+        self, store: Store, what: str, operation: Callable[[], Awaitable[T]], can_repeat: Callable[[], bool]
+    ) -> T:
+        began = perf_counter()
+        definition = None
+        if self._policies is not None:
+            now = asyncio.get_running_loop().time()
+            definition = self._policies.component(store.name, resiliency.STATESTORE, resiliency.OUTBOUND, now)
+        is_success = False
+        try:
+            if definition is None:
+                done = await operation()
+            else:
+                done = await self._runner.run(definition, operation, can_repeat)
+            is_success = True
+        finally:
+            if self.metrics is not None:
+                self.metrics.done(store.name, what, is_success, perf_counter() - began)
+        return done
+
+
+def _always() -> bool:
+    return True
+
+
+def _check(request: Set | Delete) -> None:
+    """Raises `StateError` for options that are none."""
+    if request.consistency not in _CONSISTENCY:
+        raise StateError(f"unrecognized consistency model '{request.consistency}'")
+    if request.concurrency not in _CONCURRENCY:
+        raise StateError(f"unrecognized concurrency model '{request.concurrency}'")
+
+
+def _told(store: Store, error: Exception) -> str:
+    return store.store.scrub(str(error))
+
+
+def _codes(error: Exception) -> tuple[int, Code]:
+    if isinstance(error, ETagMismatch):
+        return 409, Code.ABORTED
+    if isinstance(error, ETagInvalid):
+        return 400, Code.INVALID_ARGUMENT
+    return 500, Code.INTERNAL
+
+
+def _decrypted(cipher: "Cipher", item: Item) -> Item:
+    return Item(cipher.decrypt(item.value), item.etag, item.metadata)
+
+
+def _found(store: Store, key: str, item: Item | StateError | None) -> Found:
+    if isinstance(item, StateError):
+        return Found(key, error=_told(store, item))
+    if item is None or store.cipher is None:
+        return Found(key, item)
+    try:
+        return Found(key, _decrypted(store.cipher, item))
+    except ValueError as error:
+        return Found(key, error=str(error))
+
+
+def _untokened(store: Store, token: str) -> str:
+    try:
+        return base64.b64decode(token, b"-_", validate=True).decode("utf-8", "surrogatepass")
+    except ValueError:
+        raise QueryFailed(store.name, "the token is none of a page of keys") from None
