@@ -53,13 +53,20 @@ print(*(requirement for name in sys.argv[2:] for requirement in groups[name]), s
 PY
 }
 
+# has_newer_core FILE: whether what hatch_build.py compiles has changed since; PYDAPR_PURE=1 does without it.
+has_newer_core() {
+    local core=("$ROOT/hatch_build.py" "$ROOT/src/pydapr/wire" "$ROOT/src/pydapr/net")
+    [ "${PYDAPR_PURE:-0}" != 1 ] && [ -n "$(find "${core[@]}" -name '*.py' -newer "$1" -print -quit)" ]
+}
+
 # install_into DIR [GROUP...]: the package itself, editable, and dependency groups. Does nothing when nothing
 # has changed since the last time, so that it needs no network then.
 install_into() {
     local venv=$1 stamp=$1/.pydapr-installed group requirement
     local -a arguments=()
     shift
-    if [ -f "$stamp" ] && [ "$stamp" -nt "$ROOT/pyproject.toml" ] && [ "$(head -n1 "$stamp")" = "$ROOT" ]; then
+    if [ -f "$stamp" ] && [ "$stamp" -nt "$ROOT/pyproject.toml" ] && [ "$(head -n1 "$stamp")" = "$ROOT" ] &&
+        ! has_newer_core "$stamp"; then
         local missing=""
         for group in "$@"; do grep -qx "$group" "$stamp" || missing=$group; done
         [ -z "$missing" ] && return

@@ -205,6 +205,7 @@ def test_many_fields_within_the_limit_are_counted_exactly() -> None:
         Decoder(max_header_list=42 * 100 - 1).decode(b"\x82" * 100)
 
 
+@pytest.mark.plain
 def test_memory_for_blocks_strings_and_fields_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("_MEMO_BLOCKS", "_MEMO_STRINGS"):
         monkeypatch.setattr(hpack, name, 4)
@@ -279,6 +280,7 @@ def test_blocks_that_differ_in_their_first_field_have_no_beginning_in_common() -
     assert [fields for _, fields in hpack._beginnings.values()] == [()]
 
 
+@pytest.mark.plain
 def test_the_memory_for_beginnings_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hpack, "_MEMO_BEGINNINGS", 3)
     for number in range(20):

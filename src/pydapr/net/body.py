@@ -7,6 +7,8 @@ has already arrived as a whole is taken without any waiting: that is the usual c
 import asyncio
 from typing import Protocol
 
+from mypy_extensions import mypyc_attr
+
 HIGH_WATER = 256 * 1024
 """Bytes that may wait unread in one body before its connection is told to stop."""
 
@@ -41,6 +43,7 @@ class Source(Protocol):
     def body_wanted(self, body: "Body") -> None: ...
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Body:
     """Bytes in order, an end, or an error instead of the end. One reader at a time."""
 
@@ -174,11 +177,10 @@ class Whole(Body):
 
     __slots__ = ("_data",)
 
-    ended = True
-    error = None
-
     def __init__(self, data: bytes) -> None:
         self._data = data
+        self.ended = True
+        self.error = None
         self.length = self.buffered = len(data)
 
     def limit(self, size: int) -> None:

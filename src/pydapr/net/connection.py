@@ -4,10 +4,14 @@ The base of `net.http1_server`, `net.http1_client` and `net.http2`.
 """
 
 import asyncio
+from typing import cast
 
 
-class Connection(asyncio.Protocol):
-    """A transport and the two directions of backpressure."""
+class Connection:
+    """A transport and the two directions of backpressure.
+
+    It is an `asyncio.Protocol` in all but name: a class that is compiled cannot be derived from one.
+    """
 
     __slots__ = ("_paused_peer", "drained", "loop", "transport")
 
@@ -19,7 +23,12 @@ class Connection(asyncio.Protocol):
         self._paused_peer = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport  # type: ignore[assignment]  # asyncio's own signature is too wide
+        self.transport = cast(asyncio.Transport, transport)  # asyncio's own signature is too wide
+
+    @property
+    def protocol(self) -> asyncio.Protocol:
+        """Itself, as asyncio's functions want to see it."""
+        return cast(asyncio.Protocol, self)
 
     def pause_writing(self) -> None:
         if self.drained is None:

@@ -8,6 +8,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from mypy_extensions import mypyc_attr
+
 from pydapr.net.body import Body
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ Header = tuple[bytes, bytes]
 Headers = Sequence[Header]
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Exchange(ABC):
     """What a handler reads and how it answers.
 

@@ -98,10 +98,10 @@ class ServerConnection(Connection):
                     assert self._on_upgrade is not None
                     self._on_upgrade(self, upgrade, rest or b"")
                     return
-        except http1.UnknownMethod as error:
+        except http1.UnknownMethod as unknown:
             renamed = self._reader.renamed(data) if is_between else None
             if renamed is None:
-                self._refuse(error)
+                self._refuse(unknown)
             else:
                 self.data_received(renamed)
             return

@@ -15,7 +15,7 @@ PART_SECONDS = 1.0
 """How long a peer that broke the protocol has to take in why the connection ends."""
 
 REPLY_SECONDS = 0.01
-"""How long an answer to PING may wait for something that is to be sent anyway."""
+"""How long an answer to PING may wait for something that is to be sent anyway; at most twice as long."""
 
 
 class Half:
@@ -91,7 +91,8 @@ class Http2Connection(Connection):
     """Moves the bytes of a `wire.http2.Connection`."""
 
     __slots__ = (
-        "_flush_is_due", "_forgive_at", "_is_receiving", "_reply_is_due", "h2", "is_lost", "keepalive", "lost_because",
+        "_flush_is_due", "_forgive_at", "_is_receiving", "_reply_is_due", "_written", "h2", "is_lost", "keepalive",
+        "lost_because",
     )  # fmt: skip
 
     h2: http2.Connection
@@ -102,6 +103,7 @@ class Http2Connection(Connection):
         self._forgive_at = 0.0
         self._is_receiving = False
         self._reply_is_due = False
+        self._written = 0
         self.is_lost = False
         self.lost_because = ""
         """Why we gave the peer up, if we did."""
@@ -136,12 +138,16 @@ class Http2Connection(Connection):
         """Lets answers to PING travel with the next answer to a request: grpc-go asks with every other message."""
         if not self._reply_is_due:
             self._reply_is_due = True
-            self.loop.call_later(REPLY_SECONDS, self._reply)
+            self.loop.call_later(REPLY_SECONDS, self._reply, self._written)
 
-    def _reply(self) -> None:
+    def _reply(self, written: int) -> None:
         self._reply_is_due = False
-        if self.h2.out and not self.is_lost:
+        if not self.h2.out or self.is_lost:
+            return
+        if self._written == written:
             self._write()
+        else:  # what waits now is younger: on a busy connection there is always something to travel with
+            self._reply_soon()
 
     def flush(self) -> None:
         """Sends what is due at the end of this loop turn, together with what still comes in it."""
@@ -158,6 +164,7 @@ class Http2Connection(Connection):
     def _write(self) -> None:
         if self.drained is None:
             data = self.h2.take_output()
+            self._written += 1
             if not self.transport.is_closing():
                 self.transport.write(data)
         # Else it waits in `out`, where the protocol bounds what a peer that does not read can pile up.
@@ -209,6 +216,9 @@ class Http2Connection(Connection):
         half: Half | None = stream.owner
         if half is not None:
             half.writable()
+
+    def ended(self, half: Half) -> None:
+        """`half` is over, well or not."""
 
     def pong_received(self, payload: bytes) -> None:
         pass

@@ -22,8 +22,6 @@ class Request(Half):
 
     __slots__ = ("_head", "headers", "reset_code", "trailers")
 
-    connection: "ClientConnection"
-
     def __init__(self, connection: "ClientConnection", stream: http2.Stream) -> None:
         super().__init__(connection, stream)
         self._head: asyncio.Future[None] | None = None
@@ -84,7 +82,7 @@ class ClientConnection(Http2Connection):
         self.h2 = http2.Connection(self, client=True, limits=limits)
         self._on_lost = on_lost
         self._on_room = on_room
-        self._requests: set[Request] = set()
+        self._requests: set[Half] = set()
         self.is_draining = False
         """The server takes no new requests; those under way run to their end."""
 
@@ -150,8 +148,7 @@ class ClientConnection(Http2Connection):
             request.fail(Disconnected(f"stream terminated by RST_STREAM with error code: {code.name}"))
         self.ended(request)
 
-    def ended(self, request: Request) -> None:
-        """`request` is over, well or not."""
+    def ended(self, request: Half) -> None:
         if request.has_sent_all:
             request.stream.owner = None  # they hold each other, and would wait for the garbage collector
         self._requests.discard(request)

@@ -187,7 +187,7 @@ class Pool:
         connection = http2_client.ClientConnection(self._loop, lost, heard, self._limits)
         try:
             async with asyncio.timeout(self._patience.connect):
-                await self._connect(address, lambda: connection)
+                await self._connect(address, lambda: connection.protocol)
                 await greeted
         except BaseException as error:
             connection.drop()

@@ -229,6 +229,7 @@ class ServerHalf(Half):
     """The server's end of a stream; knows the exchange to cancel."""
 
     __slots__ = ("exchange",)
+    __deletable__ = ["exchange"]  # noqa: RUF012  # read by mypyc, which wants a list
 
     exchange: "ServerExchange"
 

@@ -78,7 +78,7 @@ class Pool:
         connection = http1_client.ClientConnection(self._loop, self._freed, self._on_short)
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                await self._connect(lambda: connection)
+                await self._connect(lambda: connection.protocol)
         except TimeoutError:
             raise Unreachable(f"no connection within {CONNECT_SECONDS:g} s") from None
         except lookup.NoSuchHost as error:

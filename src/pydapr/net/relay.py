@@ -283,6 +283,7 @@ class Inbound(http2_server.ServerHalf):
     """The client's end: what it sends goes on to the server."""
 
     __slots__ = ("_gauge", "_relay", "held", "relays", "target")
+    __deletable__ = ["_relay", "target"]  # noqa: RUF012
 
     target: Half
 
@@ -334,6 +335,7 @@ class Onward(http2_client.Request):
     """The server's end: what it answers goes back to the client."""
 
     __slots__ = ("_client", "_gauge", "_relay", "held")
+    __deletable__ = ["_client", "_relay"]  # noqa: RUF012
 
     relays = True
 

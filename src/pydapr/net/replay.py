@@ -172,10 +172,10 @@ class _KeptInbound(relay.Inbound):
 
     __slots__ = ()
 
-    _relay: Replay
-
     def arrived(self, data: bytes, end: bool) -> None:
-        if self._relay.keep(data):
+        replay = self._relay
+        assert isinstance(replay, Replay)
+        if replay.keep(data):
             super().arrived(data, end)
 
 
@@ -184,8 +184,6 @@ class _HeldOnward(relay.Onward):
 
     __slots__ = ()
 
-    _relay: Replay
-
     def arrived(self, data: bytes, end: bool) -> None:
         try:
             self._gauge.check(data)
@@ -193,7 +191,9 @@ class _HeldOnward(relay.Onward):
             self._relay.break_off(error)
             return
         if data:
-            self._relay.release_head()
+            replay = self._relay
+            assert isinstance(replay, Replay)
+            replay.release_head()
         relay.send_on(self, self._client, data, False)
         if end:
             self.body.end()

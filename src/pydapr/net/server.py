@@ -151,7 +151,7 @@ class Server:
         transport.write(_SWITCHING)
         self._connections.discard(old)
         self._connections.add(new)
-        transport.set_protocol(new)
+        transport.set_protocol(new.protocol)
         take_over(transport, exchange)
         if rest:
             new.data_received(rest)
@@ -238,7 +238,7 @@ class _Sniffer(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         transport = self.transport
-        transport.set_protocol(protocol)
+        transport.set_protocol(protocol.protocol)
         self._server._connections.discard(self)
         self._server._connections.add(protocol)
         protocol.connection_made(transport)

@@ -16,7 +16,7 @@ LOWER: dict[bytes, bytes] = {}
 CANONICAL: dict[bytes, bytes] = {}
 """Lower-case names seen lately to canonical case; on a miss ask `canonical`."""
 
-FRAMING = frozenset({b"content-length", b"transfer-encoding", b"upgrade", b"expect"})
+FRAMING: frozenset[bytes] = frozenset({b"content-length", b"transfer-encoding", b"upgrade", b"expect"})
 """Fields that decide where a message ends, or what comes after its head."""
 
 HOP_BY_HOP = frozenset(
@@ -28,10 +28,10 @@ HOP_BY_HOP = frozenset(
 """RFC 9110 section 7.6.1, and the list of the original (v1.18.3)."""
 
 
-TRACE = frozenset({b"traceparent", b"tracestate", b"baggage"})
+TRACE: frozenset[bytes] = frozenset({b"traceparent", b"tracestate", b"baggage"})
 """What a client says of the trace that its request is part of (W3C)."""
 
-VOLATILE = frozenset({b"traceparent", b"tracestate", b"grpc-trace-bin"})
+VOLATILE: frozenset[bytes] = frozenset({b"traceparent", b"tracestate", b"grpc-trace-bin"})
 """Fields whose values are hardly ever the same twice: whoever remembers fields does not remember these."""
 
 KEPT_OR_CLOSED = frozenset({b"keep-alive", b"close", b"Keep-Alive", b"Close"})

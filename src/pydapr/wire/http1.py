@@ -145,8 +145,8 @@ class _Reader:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as stop:
             return data[stop.args[0] :]
-        except httptools.HttpParserCallbackError as error:
-            raise (error.__context__ or error) from None
+        except httptools.HttpParserCallbackError as ours:
+            raise (ours.__context__ or ours) from None
         except httptools.HttpParserError as error:
             reason = str(error)
             if isinstance(error, httptools.HttpParserInvalidMethodError) or reason.startswith("Invalid method"):

@@ -6,35 +6,28 @@ sidecars (`peers`) carry a `Trace` from a request to what it causes, and do not 
 A context is new with each request, so nothing here remembers one.
 """
 
-from __future__ import annotations
-
 import re
 from binascii import Error, a2b_base64, b2a_base64
+from collections.abc import Sequence
+from typing import Protocol
 
 from pydapr.wire import headers as names
 from pydapr.wire import hpack
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Protocol
+Header = tuple[bytes, bytes]
 
-    Header = tuple[bytes, bytes]
 
-    class Recording(Protocol):
-        """What is kept of a sampled request until it is exported."""
+class Recording(Protocol):
+    """What is kept of a sampled request until it is exported."""
 
-        def answered(self, status: int) -> None:
-            """The head of an HTTP answer goes out."""
-            ...
+    def answered(self, status: int) -> None:
+        """The head of an HTTP answer goes out."""
 
-        def called(self, app_id: str, method: str) -> None:
-            """The request is a call of an app."""
-            ...
+    def called(self, app_id: str, method: str) -> None:
+        """The request is a call of an app."""
 
-        def failed(self, reason: str) -> None:
-            """The answer is a failure of gRPC."""
-            ...
+    def failed(self, reason: str) -> None:
+        """The answer is a failure of gRPC."""
 
 
 PARENT, STATE, BINARY, BAGGAGE = b"traceparent", b"tracestate", b"grpc-trace-bin", b"baggage"

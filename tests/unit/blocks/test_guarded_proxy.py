@@ -17,6 +17,8 @@ from pydapr.policy import breaker
 from pydapr.policy.resiliency import Names, Resiliency
 from pydapr.policy.retry import Retry
 
+pytestmark = pytest.mark.plain  # its calls stand for exchanges, which compiled code takes as they are
+
 ABORTED = replay.Failed(Code.ABORTED, "not now", trailers=((b"grpc-status", b"10"), (b"x-last", b"1")))
 UNREACHED = RpcError(Code.UNAVAILABLE, "connection refused")
 HANG = "hang"

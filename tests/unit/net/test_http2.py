@@ -45,7 +45,9 @@ async def test_a_request_is_answered_and_leaves_nothing_behind(net: Net, echo: H
     assert (await request.head())[0] == (b":status", b"200")
     assert await request.body.read_all() == b"POST /a hi"
     request.close()
-    assert not request.connection._requests and not request.connection.h2.open_streams
+    connection = request.connection
+    assert isinstance(connection, http2_client.ClientConnection)
+    assert not connection._requests and not request.connection.h2.open_streams
 
 
 async def test_head_has_a_length_and_no_body(net: Net, echo: Handler, client: Client) -> None:
@@ -249,7 +251,9 @@ async def test_a_stop_lets_streams_finish_and_refuses_new_ones(net: Net, client:
     await begun.wait()
     stopping = asyncio.ensure_future(server.stop(10))
     await asyncio.sleep(0)
-    late = request.connection.open(HEADERS, b"", True)
+    connection = request.connection
+    assert isinstance(connection, http2_client.ClientConnection)
+    late = connection.open(HEADERS, b"", True)
     with pytest.raises(http2_client.Refused):
         await asyncio.wait_for(late.head(), 5)
     later.set()

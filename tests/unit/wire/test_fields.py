@@ -97,6 +97,7 @@ def test_trailers_have_no_pseudo_header_fields() -> None:
         fields.check_trailers((STATUS,))
 
 
+@pytest.mark.plain
 def test_verdicts_are_remembered_by_identity_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fields, "_BOUND", 2)
     for number in range(5):
@@ -108,6 +109,7 @@ def test_verdicts_are_remembered_by_identity_and_bounded(monkeypatch: pytest.Mon
     assert len(fields._requests) <= 2 and len(fields._responses) <= 2
 
 
+@pytest.mark.plain
 def test_names_are_remembered_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fields, "_NAME_BOUND", 20)
     for number in range(100):

@@ -108,7 +108,7 @@ def test_compression_that_was_not_announced_or_is_not_known_is_an_error() -> Non
 
 
 def test_ok_is_one_field_and_always_the_same() -> None:
-    assert grpc.trailers(Status(0)) is grpc.OK_TRAILERS == ((b"grpc-status", b"0"),)
+    assert grpc.trailers(Status(0)) == grpc.OK_TRAILERS == ((b"grpc-status", b"0"),)
     assert grpc.status_of(grpc.OK_TRAILERS) is grpc.OK
 
 

@@ -22,6 +22,7 @@ def test_wrong_padding_and_the_end_of_string_symbol_are_errors(data: bytes) -> N
         huffman.decode(data)
 
 
+@pytest.mark.plain
 def test_the_memory_for_steps_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huffman, "_BOUND", 10)
     huffman._steps.clear()

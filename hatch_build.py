@@ -1,0 +1,101 @@
+"""Compiles the core of pydapr with mypyc when a wheel is built or the checkout is installed (docs/decisions/007).
+
+hatchling runs this; pyproject.toml names the modules. Without a C compiler, or with `PYDAPR_PURE=1`, the package
+is plain Python and does the same, slower. The result goes to src/pydapr/_compiled, which git ignores;
+`pydapr.lib.compiled` finds it there.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+FOLDER = "src/pydapr/_compiled"
+LIBRARY = "pydapr__mypyc"
+TOOLS = ["mypy>=1.17", "setuptools>=75", "mypy-extensions", "httptools>=0.6.4"]
+
+_COMPILE = """
+import sys
+from mypyc.build import mypycify
+from setuptools import setup
+
+config, work, out, *modules = sys.argv[1:]
+options = ["--config-file", config, "--cache-dir", work + "/m", *modules]
+extensions = mypycify(options, opt_level="2", debug_level="0", group_name="pydapr", target_dir=work + "/c")
+setup(
+    name="pydapr", packages=[], ext_modules=extensions,
+    script_args=["--quiet", "build_ext", "--build-lib", out, "--build-temp", work + "/o"],
+)
+"""
+
+
+class Compiled(BuildHookInterface[Any]):
+    """Adds the compiled modules to the wheel."""
+
+    PLUGIN_NAME = "custom"
+
+    def dependencies(self) -> list[str]:
+        return TOOLS if _is_possible() and not _is_unwanted() else []
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        root = Path(self.root)
+        folder = root / FOLDER
+        if _is_unwanted():
+            return
+        if not _is_possible():
+            shutil.rmtree(folder, ignore_errors=True)
+            return
+        sources = sorted({path for pattern in self.config["modules"] for path in (root / "src").glob(pattern)})
+        if not _is_current(folder, sources):
+            shutil.rmtree(folder, ignore_errors=True)
+            error = _compile(root, folder, [str(path.relative_to(root / "src")) for path in sources])
+            if error:
+                shutil.rmtree(folder, ignore_errors=True)
+                self.app.display_warning(f"pydapr is installed as plain Python, because it cannot be compiled: {error}")
+                return
+            (folder / "sources").write_text(digest(sources))
+        build_data["artifacts"].append(f"/{FOLDER}/")
+        build_data["pure_python"] = False
+        build_data["infer_tag"] = True
+
+
+def digest(sources: list[Path]) -> str:
+    """What tells whether the compiled modules are those of `sources`."""
+    total = hashlib.sha256()
+    for path in sources:
+        total.update(path.name.encode() + b"\0" + path.read_bytes())
+    return total.hexdigest()
+
+
+def _is_current(folder: Path, sources: list[Path]) -> bool:
+    stamp = folder / "sources"
+    library = folder / (LIBRARY + sysconfig.get_config_var("EXT_SUFFIX"))
+    return library.exists() and stamp.exists() and stamp.read_text() == digest(sources)
+
+
+def _is_unwanted() -> bool:
+    return os.environ.get("PYDAPR_PURE", "") not in ("", "0")
+
+
+def _is_possible() -> bool:
+    compiler = os.environ.get("CC") or (sysconfig.get_config_var("CC") or "cc").split()[0]
+    return shutil.which(compiler) is not None and Path(sysconfig.get_path("include"), "Python.h").exists()
+
+
+def _compile(root: Path, folder: Path, modules: list[str]) -> str:
+    """Compiles into `folder`; the reason if that fails."""
+    with tempfile.TemporaryDirectory() as work:
+        arguments = [str(root / "pyproject.toml"), work, str(folder), *modules]
+        command = [sys.executable, "-c", _COMPILE, *arguments]
+        done = subprocess.run(command, cwd=root / "src", capture_output=True, text=True)
+    if done.returncode == 0:
+        return ""
+    lines = (done.stdout + done.stderr).strip().splitlines()
+    return "; ".join([line for line in lines if "error" in line.lower()][:3] or lines[-1:])
