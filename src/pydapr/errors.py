@@ -352,6 +352,171 @@ class QueryFailed(AboutState):
         self.details = Details("DAPR_STATE_QUERY_FAILED", resource=("state", store))
 
 
+class BadRequest(DaprError):
+    """The request lacks something, or has something that it may not have."""
+
+    status = 400
+    grpc = Code.INVALID_ARGUMENT
+    code = "ERR_BAD_REQUEST"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"invalid request: {reason}")
+
+
+class Unimplemented(DaprError):
+    """An API that the original has switched off."""
+
+    status = 501
+    grpc = Code.UNIMPLEMENTED
+    code = "ERR_API_UNIMPLEMENTED"
+
+    def __init__(self) -> None:
+        super().__init__("this API is currently not implemented")
+
+
+class CryptoProvidersNotConfigured(DaprError):
+    """There is no cryptographic provider at all."""
+
+    code = "ERR_CRYPTO_PROVIDERS_NOT_CONFIGURED"
+    category = "crypto"
+
+    def __init__(self) -> None:
+        super().__init__("crypto providers not configured")
+
+
+class CryptoProviderNotFound(DaprError):
+    """There is no cryptographic provider of this name."""
+
+    status = 400
+    grpc = Code.INVALID_ARGUMENT
+    code = "ERR_CRYPTO_PROVIDER_NOT_FOUND"
+    category = "crypto"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"crypto provider {name} not found")
+
+
+class CryptoFailed(DaprError):
+    """A document cannot be encrypted or decrypted; nothing of it has been yet."""
+
+    code = "ERR_CRYPTO"
+    category = "crypto"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"failed to perform operation: {reason}")
+
+
+class CryptoBroken(DaprError):
+    """The encryption or decryption of a document ended before its end. Over HTTP the original has no code for it."""
+
+    category = "crypto"
+
+    def for_grpc(self) -> DaprError:
+        return CryptoFailed(self.message)
+
+
+class LockStoresNotConfigured(DaprError):
+    """There is no lock store at all."""
+
+    grpc = Code.FAILED_PRECONDITION
+    code = "ERR_LOCK_STORE_NOT_CONFIGURED"
+    category = "lock"
+
+    def __init__(self) -> None:
+        super().__init__("lock store is not configured")
+
+
+class LockStoreNotFound(DaprError):
+    """There is no lock store of this name."""
+
+    status = 400
+    grpc = Code.INVALID_ARGUMENT
+    code = "ERR_LOCK_STORE_NOT_FOUND"
+    category = "lock"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"lock store {name} not found")
+
+
+class LockFailed(DaprError):
+    """A lock could neither be taken nor refused: what was asked may have been done."""
+
+    code = "ERR_TRY_LOCK"
+    category = "lock"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"failed to try acquiring lock: {reason}")
+
+
+class UnlockFailed(DaprError):
+    """It is not known whether a lock was given back."""
+
+    code = "ERR_UNLOCK"
+    category = "lock"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"failed to release lock: {reason}")
+
+
+class AboutConfiguration(DaprError):
+    """Something about configuration stores. The gRPC face tells the code among the details."""
+
+    category = "configuration"
+
+    def for_grpc(self) -> DaprError:
+        self.details = Details(self.code)
+        return self
+
+
+class ConfigurationStoresNotConfigured(AboutConfiguration):
+    """There is no configuration store at all."""
+
+    grpc = Code.FAILED_PRECONDITION
+    code = "ERR_CONFIGURATION_STORE_NOT_CONFIGURED"
+
+    def __init__(self) -> None:
+        super().__init__("configuration stores not configured")
+
+
+class ConfigurationStoreNotFound(AboutConfiguration):
+    """There is no configuration store of this name."""
+
+    status = 400
+    grpc = Code.INVALID_ARGUMENT
+    code = "ERR_CONFIGURATION_STORE_NOT_FOUND"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"configuration store {name} not found")
+
+
+class ConfigurationGetFailed(AboutConfiguration):
+    """Items could not be read."""
+
+    code = "ERR_CONFIGURATION_GET"
+
+
+class ConfigurationSubscribeFailed(AboutConfiguration):
+    """A subscription could not be made."""
+
+    grpc = Code.INVALID_ARGUMENT
+    code = "ERR_CONFIGURATION_SUBSCRIBE"
+
+
+class ConfigurationUnsubscribeFailed(AboutConfiguration):
+    """There is no such subscription, or it could not be ended. Neither face answers it as an error."""
+
+    code = "ERR_CONFIGURATION_UNSUBSCRIBE"
+
+
+class AppChannelMissing(DaprError):
+    """The app is to be called, and has no port."""
+
+    code = "ERR_APP_CHANNEL_NIL"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"app channel is not initialized. {what}")
+
+
 class Internal(DaprError):
     """A fault of pydapr itself; the log tells more."""
 

@@ -3,7 +3,7 @@
 Called by `scripts/bench`. Each case runs in rounds, A B A B …, so that a machine that grows slow or fast does
 so for both; shown are medians, and ours divided by theirs. Latency and rate come from wrk, processor time and
 memory from the kernel (Linux). A call goes wrk > sidecar of the caller > sidecar of the callee > echo app and
-back, with a body of 1 KB, without TLS.
+back, with a body of 1 KB, without TLS except in the cases that say so.
 """
 
 import argparse
@@ -121,18 +121,36 @@ class Build:
     _started: "list[subprocess.Popen[bytes]]" = field(default_factory=list)
     _count: int = 0
 
-    def program(self) -> str:
-        for name in ("daprd", "dapr-daprd"):
+    def program(self, what: str = "daprd") -> str:
+        for name in (what, f"dapr-{what}"):
             if (self.folder / name).exists():
                 return str(self.folder / name)
-        raise SystemExit(f"no daprd in {self.folder}")
+        raise SystemExit(f"no {what} in {self.folder}")
 
     def unique(self, role: str) -> str:
         """An app id that nobody remembers."""
         self._count += 1
         return f"{role}-{os.getpid()}-{self.name}-{self._count}"
 
-    def daprd(self, app_id: str, app_port: int = 0) -> Sidecar:
+    def sentry(self) -> dict[str, str]:
+        """Starts a certificate authority; the flags and variables by which sidecars use it."""
+        port, healthz, metrics = free_ports(3)
+        credentials = self.work / self.unique("credentials")
+        credentials.mkdir()
+        config = self.work / "sentry.yaml"
+        config.write_text("apiVersion: dapr.io/v1alpha1\nkind: Configuration\nmetadata:\n  name: x\nspec: {}\n")
+        command = [self.program("sentry"), f"--issuer-credentials={credentials}", f"--config={config}"]
+        command += [f"--port={port}", f"--healthz-port={healthz}", f"--metrics-port={metrics}"]
+        with (self.work / "sentry.log").open("wb") as log:
+            self._started.append(subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=self.work))
+        until(lambda: request(healthz, "GET", "/healthz")[0] == 200, "sentry is ready")
+        return {
+            "--enable-mtls": "true",
+            "--sentry-address": f"localhost:{port}",
+            "DAPR_TRUST_ANCHORS": (credentials / "ca.crt").read_text(),
+        }
+
+    def daprd(self, app_id: str, app_port: int = 0, more: dict[str, str] | None = None) -> Sidecar:
         http_port, grpc, internal, metrics = free_ports(4)
         command = [
             self.program(),
@@ -147,6 +165,11 @@ class Build:
         command += ["--resources-path", str(self.work / "resources")]
         command += ["--app-port", str(app_port)] if app_port else []
         environment = {**os.environ, "DAPR_RUNTIME_PATH": str(self.work), "HOME": str(self.work)}
+        for name, value in (more or {}).items():
+            if name.startswith("--"):
+                command.append(f"{name}={value}")
+            else:
+                environment[name] = value
         began = time.monotonic()
         with (self.work / f"{app_id}.log").open("wb") as log:
             process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment, cwd=self.work)
@@ -196,11 +219,12 @@ def startup(build: Build, echo_port: int, seconds: int) -> Numbers:
     }
 
 
-def invoke(connections: int) -> Callable[[Build, int, int], Numbers]:
+def invoke(connections: int, with_mtls: bool = False) -> Callable[[Build, int, int], Numbers]:
     def case(build: Build, echo_port: int, seconds: int) -> Numbers:
+        more = build.sentry() if with_mtls else None
         callee_id = build.unique("callee")
-        callee = build.daprd(callee_id, echo_port)
-        caller = build.daprd(build.unique("caller"))
+        callee = build.daprd(callee_id, echo_port, more)
+        caller = build.daprd(build.unique("caller"), 0, more)
         path = f"/v1.0/invoke/{callee_id}/method/echo"
         until(lambda: request(caller.http_port, "POST", path, b"hi")[0] == 200, "a call gets through")
         url = f"http://127.0.0.1:{caller.http_port}{path}"
@@ -222,6 +246,7 @@ CASES: dict[str, Callable[[Build, int, int], Numbers]] = {
     "invoke, 1 connection": invoke(1),
     "invoke, 16 connections": invoke(16),
     "invoke, 64 connections": invoke(64),
+    "invoke-mtls, 16 connections": invoke(16, with_mtls=True),
 }
 
 

@@ -7,6 +7,7 @@ manager that starts the server and yields how to reach and restart it.
 import asyncio
 import contextlib
 import datetime
+import functools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from tests.conformance import redis_servers, servers
 
 from pydapr import components
 from pydapr.components import state
@@ -58,8 +60,34 @@ def sqlite_in_memory(folder: Path) -> Iterator[Ready]:
     yield Ready({"connectionString": ":memory:"}, is_durable=False)
 
 
+def _ready(serve: Callable[[], contextlib.AbstractContextManager[redis_servers.Served]]) -> Ready:
+    metadata, restart = servers.shared(serve)
+    return Ready(metadata, functools.partial(asyncio.to_thread, restart))
+
+
+@contextlib.contextmanager
+def redis(folder: Path) -> Iterator[Ready]:
+    yield _ready(redis_servers.alone)
+
+
+@contextlib.contextmanager
+def redis_with_tls(folder: Path) -> Iterator[Ready]:
+    yield _ready(redis_servers.with_tls)
+
+
+@contextlib.contextmanager
+def redis_with_sentinel(folder: Path) -> Iterator[Ready]:
+    yield _ready(redis_servers.with_sentinel)
+
+
+@contextlib.contextmanager
+def redis_cluster(folder: Path) -> Iterator[Ready]:
+    yield _ready(redis_servers.cluster)
+
+
 STORES: dict[str, Sequence[Serve]] = {
     "state.in-memory": [in_memory],
+    "state.redis": [redis, redis_with_tls, redis_with_sentinel, redis_cluster],
     "state.sqlite": [sqlite, sqlite_without_wal, sqlite_in_memory],
 }
 CASES = [pytest.param(type_, serve, id=f"{type_}-{serve.__name__}") for type_, all_ in STORES.items() for serve in all_]

@@ -6,7 +6,7 @@ Handler of the internal server; goes on to `blocks.invoke`. The checks and their
 
 from collections.abc import Callable
 
-from pydapr.app import paths, rpc
+from pydapr.app import rpc
 from pydapr.app.channel import Answer, Call
 from pydapr.blocks.invoke import Invoker
 from pydapr.errors import Code, RpcError
@@ -170,16 +170,12 @@ class InternalApi:
 
 def _check(gate: Gate, exchange: ServerExchange, request: invocation.Request, takes_rpc: bool) -> None:
     """Whether the access rules let the call pass. Raises `RpcError` if not."""
-    try:
-        operation = paths.normalize(request.method.decode("utf-8", "surrogateescape"))
-    except paths.Invalid as error:
-        raise RpcError(Code.INVALID_ARGUMENT, f"invalid method: {error}") from None
-    verb = "" if takes_rpc or request.verb < 0 or not request.has_metadata else _verb(request.verb)
-    gate.check(exchange.peer_identity, operation, verb)
+    verb = b"" if takes_rpc or request.verb < 0 or not request.has_metadata else _verb(request.verb)
+    gate.check(exchange.peer_identity, request.method, verb)
 
 
-def _verb(number: int) -> str:
-    return invocation.VERBS[number].decode() if number < len(invocation.VERBS) else str(number)
+def _verb(number: int) -> bytes:
+    return invocation.VERBS[number] if number < len(invocation.VERBS) else b"%d" % number
 
 
 def _status(answer: Answer) -> int:

@@ -33,17 +33,18 @@ class App(Protocol):
 
 
 class Proxy:
-    """Passes calls on by app id."""
+    """Passes calls on by app id. `gate` knows who may call what of the app beside this sidecar."""
 
-    def __init__(self, app_id: str, namespace: str, resolver: Resolver, sidecars: Sidecars, app: App) -> None:
+    def __init__(
+        self, app_id: str, namespace: str, resolver: Resolver, sidecars: Sidecars, app: App, gate: Gate | None = None
+    ) -> None:
         self._app_id = app_id
         self._namespace = namespace
         self._resolver = resolver
         self._sidecars = sidecars
         self._app = app
+        self._gate = gate
         self._turns: dict[tuple[str, str], int] = {}
-        self.gate: Gate | None = None
-        """Who may call what of the app beside this sidecar; None for whoever and whatever."""
 
     async def pass_on(self, target: str, relay: Relay) -> None:
         """Passes a call on to `target`, `app` or `app.namespace`, and its answer back. Raises `RpcError`."""
@@ -70,11 +71,11 @@ class Proxy:
     async def _pass_to_app(self, relay: Relay) -> None:
         exchange = relay.exchange
         try:
-            path = paths.normalize(exchange.target.decode("utf-8", "surrogateescape"))
+            paths.normalize(exchange.target.decode("utf-8", "surrogateescape"))
         except paths.Invalid as error:
             raise RpcError(Code.INVALID_ARGUMENT, f"invalid method: {error}") from None
-        if self.gate is not None:
-            self.gate.check(exchange.peer_identity, path, None)
+        if self._gate is not None:
+            self._gate.check(exchange.peer_identity, exchange.target, None)
         if not await self._app.pass_on(relay) and not await self._app.pass_on(relay):
             raise RpcError(Code.UNAVAILABLE, "the app refused the stream")
 

@@ -10,7 +10,7 @@ from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pydapr.cli import address, grammar, home, names, ports, sidecars, status
+from pydapr.cli import address, embedded, grammar, home, names, ports, sidecars, status
 
 _PLACEMENT_PORT = 50005
 _SCHEDULER_PORT = 50006
@@ -121,7 +121,8 @@ def _resources(values: grammar.Values) -> list[str]:
         if not Path(path).exists():
             shown = " ".join(grammar.quote(one) for one in given)
             raise Refused(f"error validating resources path [{shown}] : stat {path}: no such file or directory")
-    return given or home.default_resources(home.directory(values))
+    directory = home.directory(values)
+    return given or home.default_resources(directory) or embedded.resources(directory)
 
 
 def _configuration(values: grammar.Values) -> list[str]:

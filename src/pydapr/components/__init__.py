@@ -56,6 +56,9 @@ _NAMES: Sequence[tuple[tuple[Any, ...], str]] = (
 )
 """What the types of options are called, where they are no strings."""
 
+_CAPITALS = frozenset({"db", "https", "id", "kv", "tls", "url"})
+"""Parts of names of options that are written in capitals."""
+
 _TRUE = frozenset({"y", "yes", "true", "t", "on", "1"})
 _REQUIRED: Any = dataclasses.MISSING
 
@@ -292,4 +295,4 @@ def _plain(name: str) -> str:
 
 def _camel(name: str) -> str:
     first, *rest = name.split("_")
-    return first + "".join(part.upper() if part in ("id", "kv", "url", "https") else part.capitalize() for part in rest)
+    return first + "".join(part.upper() if part in _CAPITALS else part.capitalize() for part in rest)

@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydapr import components
+from pydapr.blocks import lock
 from pydapr.components import Part
+from pydapr.components.lock import LockStore
 from pydapr.components.middleware import Middleware
 from pydapr.components.secretstores import SecretStore
 from pydapr.components.state import StateStore
@@ -71,6 +73,7 @@ class Opened:
         """Names of those that are described, but are not open."""
 
         self.state_stores: dict[str, Store] = {}
+        self.lock_stores: dict[str, lock.Store] = {}
 
     @property
     def secret_stores(self) -> dict[str, SecretStore]:
@@ -105,6 +108,7 @@ async def open_one(
     try:
         properties = _properties(wanted, given, around)
         use = _use_of_state(wanted, properties, around) if wanted.category == "state" else None
+        prefix = _prefix_of_locks(wanted, properties, around) if wanted.category == "lock" else ""
         part = found.make(components.read(found.options, properties, given.hidden))
         assert isinstance(part, Part)
         part.scrub = given.scrub
@@ -121,6 +125,8 @@ async def open_one(
         pipeline_log.info(f"Adding {wanted.type}/{wanted.version or 'v1'} {wanted.name} middleware")
     if use is not None and isinstance(part, StateStore):
         opened.state_stores[wanted.name] = use(part)
+    if isinstance(part, LockStore):
+        opened.lock_stores[wanted.name] = lock.Store(part, prefix)
     opened.parts[wanted.name] = (wanted, part)
 
 
@@ -134,6 +140,14 @@ def _use_of_state(
     except state.Refused as error:
         where = f" ({wanted.file})" if wanted.file else ""
         raise CannotOpen(f"{error}{where}") from None
+
+
+def _prefix_of_locks(wanted: component.Component, properties: Mapping[str, str], around: Surroundings) -> str:
+    strategy = next((value for name, value in properties.items() if name.lower() == "keyprefix"), None)
+    try:
+        return lock.prefix(strategy, wanted.name, around.app_id)
+    except lock.Illegal as error:
+        raise _failed(wanted, f"failed to save lock keyprefix: {error}") from None
 
 
 def _unknown(wanted: component.Component) -> str:

@@ -10,22 +10,28 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pydapr.api import access as api_access
+from pydapr.api.grpc import configuration as grpc_configuration
+from pydapr.api.grpc import crypto as grpc_crypto
 from pydapr.api.grpc import invoke as grpc_invoke
+from pydapr.api.grpc import lock as grpc_lock
 from pydapr.api.grpc import metadata as grpc_metadata
 from pydapr.api.grpc import proxy as grpc_proxy
 from pydapr.api.grpc import router as grpc_router
 from pydapr.api.grpc import secrets as grpc_secrets
 from pydapr.api.grpc import shutdown as grpc_shutdown
 from pydapr.api.grpc import state as grpc_state
-from pydapr.api.grpc import unary
-from pydapr.api.http import cors, errors, health, invoke, metadata, router, secrets, shutdown, state
+from pydapr.api.grpc import streaming, unary
+from pydapr.api.http import (
+    configuration as http_configuration,
+)
+from pydapr.api.http import cors, crypto, errors, health, invoke, lock, metadata, router, secrets, shutdown, state
 from pydapr.blocks.health import Health
 from pydapr.blocks.invoke import Invoker
 from pydapr.blocks.metadata import Metadata
 from pydapr.blocks.proxy import Proxy
 from pydapr.blocks.secrets import Secrets
 from pydapr.blocks.state import State
-from pydapr.daprd import flags
+from pydapr.daprd import blocks, flags
 from pydapr.errors import InvokeFailed
 from pydapr.lib import durations
 from pydapr.net import grpc_server, server
@@ -64,6 +70,7 @@ class Parts:
     proxy: Proxy
     secrets: Secrets
     state: State
+    blocks: blocks.Blocks
     measures: "Measures | None" = None
     tracer: "Tracer | None" = None
 
@@ -140,6 +147,7 @@ def _routes(parts: Parts, stop: Callable[[bool], None]) -> dict[router.Route, Ha
         (b"GET", secrets.PREFIX + b"*/bulk"): secret.get_bulk,
         (b"GET", secrets.PREFIX + b"*/*"): secret.get,
         **_state_routes(state.StateApi(parts.state, settings.max_body_size)),
+        **_routes_of_blocks(parts.blocks, settings.max_body_size),
     }
 
 
@@ -155,6 +163,41 @@ def _state_routes(api: state.StateApi) -> dict[router.Route, Handler]:
         routes[method, state.PREFIX + b"*/transaction"] = api.transact
         routes[method, state.ALPHA_PREFIX + b"*/query"] = api.query
     return routes
+
+
+def _routes_of_blocks(made: blocks.Blocks, most: int) -> dict[router.Route, Handler]:
+    documents, locks = crypto.CryptoApi(made.crypto, most), lock.LockApi(made.lock, most)
+    items = http_configuration.ConfigurationApi(made.configuration)
+    routes: dict[router.Route, Handler] = {
+        (b"PUT", crypto.PREFIX + b"*/encrypt"): documents.encrypt,
+        (b"PUT", crypto.PREFIX + b"*/decrypt"): documents.decrypt,
+        (b"POST", lock.LOCK_PREFIX + b"*"): locks.lock,
+        (b"POST", lock.UNLOCK_PREFIX + b"*"): locks.unlock,
+    }
+    for name in crypto.SUBTLE:
+        routes[b"POST", crypto.SUBTLE_PREFIX + b"*/" + name] = crypto.subtle
+    for prefix in http_configuration.PREFIXES:
+        routes[b"GET", prefix + b"*"] = items.get
+        routes[b"GET", prefix + b"*/subscribe"] = items.subscribe
+        routes[b"GET", prefix + b"*/*/unsubscribe"] = items.unsubscribe
+    return routes
+
+
+def _answers_of_blocks(made: blocks.Blocks) -> tuple[dict[str, unary.Answer], dict[str, streaming.Answer]]:
+    """Those of methods with one request and one answer, and those of streams."""
+    documents, locks = grpc_crypto.CryptoApi(made.crypto), grpc_lock.LockApi(made.lock)
+    items = grpc_configuration.ConfigurationApi(made.configuration)
+    answers: dict[str, unary.Answer] = {
+        **dict.fromkeys(grpc_crypto.SUBTLE, grpc_crypto.subtle),
+        "TryLockAlpha1": locks.lock,
+        "UnlockAlpha1": locks.unlock,
+    }
+    streams: dict[str, streaming.Answer] = {"EncryptAlpha1": documents.encrypt, "DecryptAlpha1": documents.decrypt}
+    for suffix in ("", "Alpha1"):
+        answers[f"GetConfiguration{suffix}"] = items.get
+        answers[f"UnsubscribeConfiguration{suffix}"] = items.unsubscribe
+        streams[f"SubscribeConfiguration{suffix}"] = items.subscribe
+    return answers, streams
 
 
 def _grpc_methods(parts: Parts, stop: Callable[[bool], None]) -> Handler:
@@ -180,6 +223,8 @@ def _grpc_methods(parts: Parts, stop: Callable[[bool], None]) -> Handler:
         "ExecuteStateTransaction": state_api.transact,
         "QueryStateAlpha1": state_api.query,
     }
+    more, streams = _answers_of_blocks(parts.blocks)
+    answers |= more
     if rules.api_allowed or rules.api_denied:
         grpc_log.info("Enabled API access list on gRPC server")
     if settings.api_token:
@@ -202,7 +247,10 @@ def _grpc_methods(parts: Parts, stop: Callable[[bool], None]) -> Handler:
         answers = {name: traced.answer(answer, name, tracer) for name, answer in answers.items()}
         others = traced.passing(others, tracer, settings.app_id, echoes=True)
     return grpc_router.build(
-        {name: unary.Unary(answer, largest) for name, answer in answers.items()},
+        {
+            **{name: unary.Unary(answer, largest) for name, answer in answers.items()},
+            **{name: streaming.Streaming(answer, largest) for name, answer in streams.items()},
+        },
         others,
         api_access.grpc(_rules(rules.api_allowed), _rules(rules.api_denied)),
         settings.api_token,

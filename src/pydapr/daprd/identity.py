@@ -86,7 +86,7 @@ class Identity:
                 continue
             log.info("Trust anchors have changed")
             self._sentry.anchors = anchors
-            self._source.trust(anchors)
+            self._source.go_by(anchors)
 
     def measure(self, metrics: "IdentityMetrics") -> None:
         """Counts this identity, and its renewals from now on."""

@@ -75,6 +75,7 @@ def gate(settings: flags.Settings, loaded: Loaded, metrics: "AccessMetrics | Non
     rules = loaded.configuration.access_control
     if rules is None:
         return None
+    from pydapr.app import paths
     from pydapr.policy import access
     from pydapr.policy import gate as made_of
 
@@ -84,7 +85,7 @@ def gate(settings: flags.Settings, loaded: Loaded, metrics: "AccessMetrics | Non
         compiled = access.compile(rules, settings.app_protocol in ("http", "https", "h2c"))
     except access.Invalid as error:
         raise Failed(str(error)) from None
-    return made_of.Gate(compiled, metrics) if compiled is not None else None
+    return made_of.Gate(compiled, paths.normalize, metrics) if compiled is not None else None
 
 
 async def open_components(

@@ -55,6 +55,8 @@ class Measures:
         self.components = ComponentMetrics(registry)
         self.secrets = OperationMetrics(registry, "secret", latencies, namespace)
         self.state = OperationMetrics(registry, "state", latencies, namespace)
+        self.crypto = OperationMetrics(registry, "crypto", latencies, namespace)
+        self.configuration = OperationMetrics(registry, "configuration", latencies, namespace)
         self.resiliency = ResiliencyMetrics(registry)
         self.identity = IdentityMetrics(registry)
         self.errors = ErrorMetrics(registry) if wanted.record_error_codes else None

@@ -23,7 +23,7 @@ from pydapr.blocks.invoke import Invoker
 from pydapr.blocks.proxy import Proxy
 from pydapr.blocks.secrets import Secrets
 from pydapr.components import nameresolution
-from pydapr.daprd import faces, flags, load, names, state, tracing
+from pydapr.daprd import blocks, faces, flags, load, names, state, tracing
 from pydapr.errors import RpcError
 from pydapr.net import dial, hostaddress, http2_pool, server
 from pydapr.net.body import Body, BodyError
@@ -116,9 +116,7 @@ class Runtime:
         policies = load.policies(loaded, measures.resiliency if measures is not None else None)
         gate = load.gate(settings, loaded, measures.access if measures is not None else None)
         await faces.serve_metrics(settings, page, stack)
-        log.info(f"{settings.mode} mode configured")
-        log.info(f"app id: {settings.app_id}")
-        self._say_what_comes_later()
+        self._introduce()
         self._export(loaded.configuration, stack)
         listening = self._reserve_internal_port(stack)
         port = listening.getsockname()[1]
@@ -143,19 +141,20 @@ class Runtime:
         self._app = self._app_channel(grpc_app)
         if self._app is not None:
             invoker.app = self._app if self._app.takes_rpc else behind(self._app, "")
-        proxy = Proxy(settings.app_id, settings.identity_namespace, resolver, sidecars, grpc_app)
-        proxy.gate = gate
+        proxy = Proxy(settings.app_id, settings.identity_namespace, resolver, sidecars, grpc_app, gate)
         if invoker.app is None:
             channels_log.warning("App channel is not initialized. Did you configure an app-port?")
         description = load.describe(settings, loaded, opened)
         secrets = self._secrets(stores, loaded, policies)
         state_stores = opened.state_stores if opened is not None else {}
         states = state.block(settings.app_id, state_stores, policies, measures)
+        others = blocks.build(opened, lambda: invoker.app, policies, measures)
         parts = faces.Parts(
             settings, loaded.configuration, api_pipeline, invoker, self._health, description, proxy, secrets, states,
-            measures, self._tracer,
+            others, measures, self._tracer,
         )  # fmt: skip
         stack.push_async_callback(self._close_servers)
+        stack.callback(others.configuration.close)
         self._servers += await faces.serve(parts, self._shut_down)
         await self._serve_internal(invoker, proxy, gate, listening, identity)
         await names.register(resolver, loaded.configuration.name_resolution, self._instance(host, port))
@@ -247,7 +246,10 @@ class Runtime:
         self._run_beside(made.watch_anchors(), stack)
         return made
 
-    def _say_what_comes_later(self) -> None:
+    def _introduce(self) -> None:
+        """Says who starts, and what of its settings has no effect."""
+        log.info(f"{self._settings.mode} mode configured")
+        log.info(f"app id: {self._settings.app_id}")
         for attribute, what, flag in _LATER:
             if getattr(self._settings, attribute):
                 log.warning(f"{flag} has no effect: {what} are not available in this version of pydapr")

@@ -22,8 +22,10 @@ def segments(target: bytes, prefix: bytes) -> list[str]:
 
     Raises `ValueError`.
     """
-    path = target.partition(b"?")[0].removesuffix(b"/").replace(b"+", b" ")
-    return [decode(segment) for segment in path[len(prefix) :].split(b"/")]
+    path = target.partition(b"?")[0].rstrip(b"/")[len(prefix) :]
+    if b"%" not in path and b"+" not in path:
+        return path.decode("utf-8", "surrogateescape").split("/")
+    return [decode(segment) for segment in path.replace(b"+", b" ").split(b"/")]
 
 
 def metadata(target: bytes) -> dict[str, str]:

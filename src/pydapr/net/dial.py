@@ -19,6 +19,10 @@ _PROBES = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 9))
 """When the kernel looks whether a quiet peer is still there, as Go has it: a machine that is gone is noticed."""
 
 
+TLS_PATIENCE: dict[str, Any] = {"ssl_handshake_timeout": 10.0, "ssl_shutdown_timeout": 1.0}
+"""Seconds for a peer to begin, and to take leave when we have closed; asyncio's own are 60 and 30."""
+
+
 def split(address: str) -> tuple[str, int]:
     """Host and port of `host:port`; the host of an IPv6 address without its brackets. Raises `ValueError`."""
     host, colon, port = address.rpartition(":")
@@ -44,7 +48,7 @@ async def address_by_tls(
         host, port = split(address)
     except ValueError as error:
         raise OSError(str(error)) from None
-    return await _connect(factory, host, port, ssl=context, server_hostname=host)
+    return await _connect(factory, host, port, ssl=context, server_hostname=host, **TLS_PATIENCE)
 
 
 def keep_alive(sock: Any) -> None:

@@ -104,6 +104,9 @@ class ClientConnection(Http2Connection):
         self.flush()
         return request
 
+    def eof_received(self) -> bool:
+        return False
+
     def connection_lost(self, error: Exception | None) -> None:
         self.is_lost = True
         self.resume_writing()

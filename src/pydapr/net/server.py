@@ -74,10 +74,8 @@ class Server:
     async def listen_on(self, listening: socket.socket) -> int:
         """Listens on a bound socket; its port."""
         options = self.options
-        seconds = options.head_seconds if options.tls is not None else None
-        server = await self._loop.create_server(
-            self._accept, sock=listening, backlog=1024, ssl=options.tls, ssl_handshake_timeout=seconds
-        )
+        patience = {**dial.TLS_PATIENCE, "ssl_handshake_timeout": options.head_seconds} if options.tls else {}
+        server = await self._loop.create_server(self._accept, sock=listening, backlog=1024, ssl=options.tls, **patience)
         self._listeners.append(server)
         return int(listening.getsockname()[1])
 

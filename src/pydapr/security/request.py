@@ -6,12 +6,16 @@ known to it by a token, or not at all. What is sent is what the original sends (
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from pydapr.errors import Code, RpcError
 from pydapr.net import grpc_client, http2_pool
 from pydapr.proto.dapr.proto.sentry.v1 import sentry_pb2
 from pydapr.security import pem, spiffe, svid, tls, trust
 from pydapr.wire import http2
+
+if TYPE_CHECKING:
+    import ssl
 
 METHOD = b"/dapr.proto.sentry.v1.CA/SignCertificate"
 TRY_SECONDS = 3.0
@@ -43,7 +47,8 @@ class Sentry:
         self._address = address
         self.anchors = anchors
         """By which sentry is known; may be replaced by others."""
-        self._connect = tls.connector(lambda: tls.client(self.anchors), lambda found: found == sentry_id)
+        self._turn = 0
+        self._connect = tls.connector(self._context, lambda found: found == sentry_id)
         self._asks = asks
         self._token = token
         self._jwt_audiences = jwt_audiences
@@ -72,6 +77,10 @@ class Sentry:
         )
         return message.SerializeToString()
 
+    def _context(self) -> "ssl.SSLContext":
+        ways = trust.in_turn(self.anchors)
+        return tls.client(ways[self._turn % len(ways)])
+
     async def _ask(self, pool: http2_pool.Pool, message: bytes) -> bytes:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + PATIENCE_SECONDS
@@ -88,6 +97,7 @@ class Sentry:
             except http2_pool.Unreachable as error:
                 reason, may_pass = f"error establishing connection to sentry: {error}", True
                 kind = svid.Unreached
+                self._turn += 1
             except RpcError as error:
                 reason, may_pass = f"error from sentry SignCertificate: {error}", error.code in _TRY_AGAIN
             if not may_pass or loop.time() + pause >= deadline:

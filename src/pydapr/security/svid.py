@@ -36,6 +36,9 @@ RETRY_SECONDS = 10.0
 SOON_SECONDS = 1.0
 
 
+KNOWN_ISSUERS = 16
+"""Issuers, of now and of before, that are remembered: others may still show certificates by those of before."""
+
 LEAST_SECONDS = 0.25
 """Between two renewals, however short certificates live."""
 
@@ -120,6 +123,7 @@ class Source:
         self._identity: Identity | None = None
         self._client: ssl.SSLContext | None = None
         self._servers: list[_Server] = []
+        self._issuers: dict[x509.Certificate, None] = {}
         self._renew_at = 0.0
         self._trust_changed = asyncio.Event()
         self.on_change: list[Callable[[], None]] = []
@@ -180,7 +184,7 @@ class Source:
             async with asyncio.timeout(seconds):
                 await self._trust_changed.wait()
 
-    def trust(self, anchors: trust.Anchors) -> None:
+    def go_by(self, anchors: trust.Anchors) -> None:
         """Goes by other anchors from the next connection on; `run` renews the identity, which may be under one that
         is not among them any more."""
         self.anchors = anchors
@@ -195,11 +199,17 @@ class Source:
         self._servers.append(made)
         return made.door
 
+    @property
+    def trusted(self) -> trust.Anchors:
+        """The anchors, in a form in which OpenSSL finds its way."""
+        now = datetime.datetime.fromtimestamp(self._clock(), datetime.UTC)
+        return trust.with_issuers(self.anchors, self._issuers, now)
+
     def client_context(self) -> "ssl.SSLContext":
         """For the next call, by which both sides show who they are. Whom one has reached is checked by
         `tls.connector`."""
         if self._client is None:
-            self._client = self.showing(tls.client(self.anchors))
+            self._client = self.showing(tls.client(self.trusted))
         return self._client
 
     def showing(self, context: "ssl.SSLContext") -> "ssl.SSLContext":
@@ -216,6 +226,11 @@ class Source:
 
     def _take(self, identity: Identity) -> None:
         self._identity = identity
+        for issuer in certificates.read_all(identity.chain)[1:]:
+            self._issuers.pop(issuer, None)
+            self._issuers[issuer] = None
+        while len(self._issuers) > KNOWN_ISSUERS:
+            del self._issuers[next(iter(self._issuers))]
         now = self._clock()
         at = renew_at(identity.not_before, identity.not_after, identity.jwt_expires, now)
         self._renew_at = max(at, now + LEAST_SECONDS)
@@ -259,7 +274,7 @@ class _Server:
         self._current = self._made()
 
     def _made(self) -> "ssl.SSLContext":
-        anchors = self._source.anchors if self._with_client else None
+        anchors = self._source.trusted if self._with_client else None
         return self._source.showing(tls.server(anchors, self._protocols))
 
     def _let_in(self, connection: "ssl.SSLObject | ssl.SSLSocket", name: str, door: "ssl.SSLContext") -> None:

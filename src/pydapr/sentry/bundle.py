@@ -117,8 +117,12 @@ def generate(trust_domain: str, namespace: str, skew: datetime.timedelta, now: d
     own = spiffe.sentry(spiffe.domain(trust_domain), namespace)
     root_key, key = ed25519.Ed25519PrivateKey.generate(), ed25519.Ed25519PrivateKey.generate()
     root_name = _organization(trust_domain)
-    root = _authority(root_name, root_name, root_key, root_key, (now - skew, now + CA_LIFE), revokes=False)
-    issuer = _authority(_organization(str(own)), root_name, key, root_key, (now - skew, now + CA_LIFE), revokes=True)
+    times = (now - skew, now + CA_LIFE)
+    root = _authority(root_name, root_name, root_key, times, revokes=False).sign(root_key, None)
+    above = x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key())
+    below = _authority(_organization(str(own)), root_name, key, times, revokes=True)
+    # The original does without; but the next root has the same name, and verifiers are to know which of them it is.
+    issuer = below.add_extension(above, critical=False).sign(root_key, None)
     return Bundle(certificates.encode((root,)), (issuer,), key)
 
 
@@ -130,10 +134,9 @@ def _authority(
     subject: x509.Name,
     issuer: x509.Name,
     key: ed25519.Ed25519PrivateKey,
-    signer: ed25519.Ed25519PrivateKey,
     times: tuple[datetime.datetime, datetime.datetime],
     revokes: bool,
-) -> x509.Certificate:
+) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -145,7 +148,6 @@ def _authority(
         .add_extension(usage(signs_certificates=True, signs_revocations=revokes), critical=True)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(signer, None)
     )
 
 

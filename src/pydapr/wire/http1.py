@@ -431,6 +431,7 @@ def response_head(status: int, headers: Sequence[Header], extra: bytes) -> bytes
     )
 
 
+_NO_TRACE = b"00-00000000000000000000000000000000-0000000000000000-00"
 _lines: dict[Header, bytes] = {}
 _BOUND = 4096
 _LONGEST = 256
@@ -446,7 +447,10 @@ def _line(header: Header) -> bytes:
     """
     name, value = header
     if name == b"traceparent" and b"\n" not in value and b"\r" not in value and b"\0" not in value:
-        return b"Traceparent: %b\r\n" % value
+        line = b"Traceparent: %b\r\n" % value
+        if value == _NO_TRACE:  # the one that comes again and again
+            _lines[header] = line
+        return line
     if not names.is_clean(value):
         value = value.translate(_TO_BLANKS)
     line = b"%b: %b\r\n" % (names.CANONICAL.get(name) or names.canonical(name), value) if _is_name(name) else b""

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from tests.integration import harness
-from tests.integration.harness import App, Sidecar, World
+from tests.integration.harness import Sidecar, World
+from tests.integration.http_wire import App
 from tests.integration.sentry.authority import CONFIGURATION, OURS, Authority
 
 
@@ -27,7 +28,14 @@ class Mesh:
         """A sidecar, just started; the trust anchors are those of the sentry unless `environment` has others."""
         own = {"DAPR_TRUST_ANCHORS": self.sentry.anchors} if environment is None else environment
         return self.world.daprd(
-            name, app, "--enable-mtls", "--sentry-address", self.sentry.address, *flags, environment=own, program=program
+            name,
+            app,
+            "--enable-mtls",
+            "--sentry-address",
+            self.sentry.address,
+            *flags,
+            environment=own,
+            program=program,
         )
 
     def sidecar(self, name: str = "app", app: App | None = None, *flags: str) -> Sidecar:

@@ -55,7 +55,7 @@ async def test_the_port_shows_the_identity_and_lets_only_those_in_who_show_one(m
     with pytest.raises(http2_pool.Unreachable):
         await greet(callee, tls.connector(lambda: tls.client(source.anchors), notes))
     stranger = await issuing.Issuer().source("stranger")
-    stranger.trust(source.anchors)
+    stranger.go_by(source.anchors)
     with pytest.raises(http2_pool.Unreachable):
         await greet(callee, tls.connector(stranger.client_context, notes))
 
@@ -84,23 +84,6 @@ def test_a_callee_without_mtls_is_not_called(mesh: Mesh) -> None:
     status, body = invoke(caller, callee)
     assert status == 500
     assert b"tls: first record does not look like a TLS handshake" in body
-
-
-def test_who_has_taken_the_place_of_another_app_is_not_called(mesh: Mesh) -> None:
-    app = mesh.world.app()
-    config = mesh.world.write(
-        "names.yaml",
-        "apiVersion: dapr.io/v1alpha1\nkind: Configuration\nmetadata:\n  name: names\nspec:\n  nameResolution:\n"
-        "    component: nameformat\n    version: v1\n    configuration:\n      format: 127.0.0.1\n",
-    )
-    callee = mesh.sidecar("callee", app)
-    flags = ("--config", str(config), "--dapr-internal-grpc-listen-address", "127.0.0.2")
-    caller = mesh.daprd("caller", None, *flags, "--dapr-internal-grpc-port", str(callee.internal)).await_ready()
-    assert invoke(caller, callee)[0] == 200
-    answer = caller.call("POST", "/v1.0/invoke/victim/method/some", body=b"secret")
-    assert answer.status == 500
-    assert f'unexpected SPIFFE ID: \\"spiffe://public/ns/default/{callee.app_id}\\"'.encode() in answer.body
-    assert len(app.seen) == 1
 
 
 def test_the_access_list_sees_who_calls(mesh: Mesh) -> None:
@@ -148,7 +131,7 @@ def test_it_is_ready_as_soon_as_sentry_is(mesh: Mesh) -> None:
         ("nonsense", (), "failed to decode trust anchors: no certificates found"),
         ("good", ("--control-plane-trust-domain", "a b"), "invalid control plane trust domain: trust domain"),
         ("good", ("--control-plane-namespace", "a b"), "failed to parse sentry SPIFFE ID: path segment"),
-        ("good", ("--sentry-address", ""), "needs --sentry-address"),
+        ("good", ("--sentry-address", ""), "--enable-mtls needs --sentry-address"),
     ],
 )
 def test_what_is_missing_or_wrong_ends_the_start(

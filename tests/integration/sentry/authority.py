@@ -37,7 +37,7 @@ class Authority:
         environment: dict[str, str] | None = None,
         port: int = 0,
     ) -> None:
-        self.flags = flags
+        self.flags, self.configuration = flags, configuration
         self.credentials = folder / "credentials"
         self.credentials.mkdir(parents=True, exist_ok=True)
         config = folder / "config.yaml"

@@ -8,7 +8,7 @@ from tests.unit.security import issuing
 
 from pydapr.api.grpc.proxy import ProxyApi
 from pydapr.api.internal import InternalApi
-from pydapr.app import rpc
+from pydapr.app import paths, rpc
 from pydapr.app.channel import Answer, AppChannel, Call
 from pydapr.blocks.invoke import Invoker
 from pydapr.blocks.proxy import Proxy
@@ -87,9 +87,9 @@ class Callee:
         sidecars: Any = None
         invoker = Invoker("me", "default", Names(), sidecars, lambda _: self.channel)
         invoker.app = self.channel
-        proxy = Proxy("me", "default", Names(), sidecars, self.passed)
-        proxy.gate = gate.Gate(rules)
-        api = InternalApi(invoker, 1 << 20, gate=proxy.gate)
+        guard = gate.Gate(rules, paths.normalize)
+        proxy = Proxy("me", "default", Names(), sidecars, self.passed, guard)
+        api = InternalApi(invoker, 1 << 20, gate=guard)
         self._methods = api.methods(ProxyApi(proxy, 1 << 20).handle)
         self._issuer = issuing.Issuer()
         self._with_tls = with_tls
@@ -158,7 +158,9 @@ def denied(operation: str, verb: str = "GET", caller: str = "spiffe://public/ns/
 async def test_the_certificate_says_who_calls(callee: Callee) -> None:
     assert await callee.invoke("public") == "done"
     assert await callee.invoke("public", "other") == denied("public", caller="spiffe://public/ns/default/other")
-    assert await callee.invoke("public", trust_domain="away") == denied("public", caller="spiffe://away/ns/default/shop")
+    assert await callee.invoke("public", trust_domain="away") == denied(
+        "public", caller="spiffe://away/ns/default/shop"
+    )
     assert callee.channel.called == ["public"]
 
 

@@ -42,7 +42,13 @@ def test_a_run_without_flags_gets_a_name_and_ports(reservation: ports.Reservatio
     assert given["app-id"] == planned.app_id
     names = ("dapr-http-port", "dapr-grpc-port", "metrics-port", "dapr-internal-grpc-port")
     assert len({given[name] for name in names} - {"0"}) == 4
-    assert not given.keys() & {"config", "resources-path", "placement-host-address", "app-port"}
+    assert not given.keys() & {"config", "placement-host-address", "app-port"}
+
+
+def test_a_run_without_resources_gets_those_that_are_embedded(
+    reservation: ports.Reservation, empty_home: Path
+) -> None:
+    assert flags(make(reservation))["resources-path"] == str(empty_home / ".dapr" / "embedded")
 
 
 def test_what_was_given_is_passed_on(reservation: ports.Reservation) -> None:

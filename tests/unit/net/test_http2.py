@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pydapr.net import dial, http2_client, http2_pool
+from pydapr.net import dial, http2_client, http2_pool, http2_server
 from pydapr.net.body import BodyError, Disconnected
 from pydapr.net.exchange import Exchange, Handler
 from pydapr.net.server import Server
@@ -260,6 +260,22 @@ async def test_a_stop_lets_streams_finish_and_refuses_new_ones(net: Net, client:
     assert len(await request.body.read_all()) == 1_000_000
     await asyncio.wait_for(stopping, 5)
     assert client.pool.ready(f"127.0.0.1:{net.port}") is None
+
+
+async def test_a_retiring_server_takes_what_was_on_its_way_and_new_calls_on_new_connections(
+    net: Net, echo: Handler, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http2_server, "RETIRE_SECONDS", 0.05)
+    server: Server = await net.serve(echo)
+    first = await client.connection()
+    server.retire()
+    await asyncio.sleep(0)
+    on_its_way = first.open(HEADERS, b"late", True)
+    assert await asyncio.wait_for(on_its_way.body.read_all(), 5) == b"POST /a late"
+    request = await client.ask(b"new")
+    assert request.connection is not first
+    assert await asyncio.wait_for(request.body.read_all(), 5) == b"POST /a new"
+    await asyncio.wait_for(net.until(lambda: first.is_lost), 5)
 
 
 async def test_what_does_not_fit_on_one_connection_goes_to_another_or_waits(net: Net, client: Client) -> None:

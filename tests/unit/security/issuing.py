@@ -5,7 +5,7 @@ import datetime
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from pydapr.security import spiffe, svid, trust
+from pydapr.security import certificates, spiffe, svid, trust
 from pydapr.sentry import authority, bundle
 
 DAY = 86400.0
@@ -52,3 +52,29 @@ class Issuer:
         made = svid.Source(self.request(spiffe.new(trust_domain, "default", app_id)), self.anchors)
         await made.open()
         return made
+
+
+def made_as_the_original() -> bundle.Bundle:
+    """An authority whose root has the name that all have, and whose issuer does not say which of them is above it."""
+    root_key, key = ed25519.Ed25519PrivateKey.generate(), ed25519.Ed25519PrivateKey.generate()
+    like = made()
+    root = _without_key_id(certificates.read_all(like.anchors)[0], root_key, root_key)
+    return bundle.Bundle(certificates.encode((root,)), (_without_key_id(like.issuer, key, root_key),), key)
+
+
+def _without_key_id(
+    like: x509.Certificate, key: ed25519.Ed25519PrivateKey, signer: ed25519.Ed25519PrivateKey
+) -> x509.Certificate:
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(like.subject)
+        .issuer_name(like.issuer)
+        .serial_number(bundle.serial())
+        .public_key(key.public_key())
+        .not_valid_before(like.not_valid_before_utc)
+        .not_valid_after(like.not_valid_after_utc)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+    for kind in (x509.KeyUsage, x509.BasicConstraints):
+        made = made.add_extension(like.extensions.get_extension_for_class(kind).value, critical=True)
+    return made.sign(signer, None)

@@ -11,7 +11,7 @@ from tests.unit.security import issuing
 
 from pydapr.net import http2_pool, server
 from pydapr.net.exchange import Exchange
-from pydapr.security import certificates, spiffe, svid, tls
+from pydapr.security import certificates, spiffe, svid, tls, trust
 from pydapr.wire import http2
 
 HOUR = 3600.0
@@ -29,7 +29,8 @@ def _token(**said: object) -> str:
         (0.0, 100.0, None, 10.0, 50.0),
         (0.0, 100.0, 20.0, 0.0, 10.0),
         (0.0, 100.0, 1000.0, 0.0, 50.0),
-        (-100.0, -50.0, None, 0.0, -75.0),
+        (-900.0, 60.0, None, 0.0, 30.0),  # half of what is left, where half of it all is over
+        (-100.0, -50.0, None, 0.0, -25.0),
     ],
 )
 def test_an_identity_is_renewed_at_half_of_its_life(
@@ -105,6 +106,66 @@ async def test_it_is_renewed_in_time_and_again_after_a_failure(monkeypatch: pyte
     finally:
         running.cancel()
     assert source.identity.chain != first.chain
+
+
+@pytest.mark.parametrize("failure", ["", "away"])
+async def test_other_anchors_have_it_renewed_at_once_and_connections_made_anew(failure: str) -> None:
+    issuer = issuing.Issuer()
+    source = await issuer.source("a")
+    told: list[bytes] = []
+    reasons: list[str] = []
+    source.on_change.append(lambda: told.append(source.identity.chain))
+    source.on_renewal = reasons.append
+    before = source.identity.chain
+    issuer.failure = failure
+    running = asyncio.create_task(source.run())
+    try:
+        source.go_by(trust.read(issuer.bundle.anchors + issuing.made("other.test").anchors))
+        async with asyncio.timeout(10):
+            await _until(lambda: bool(told and reasons))
+    finally:
+        running.cancel()
+    assert (told[0] == before) is bool(failure)
+    assert reasons[0] == ("sign" if failure else "")
+
+
+@pytest.mark.parametrize("waits", [True, False])
+async def test_an_issuer_that_is_not_there_is_waited_for_if_that_is_asked(waits: bool) -> None:
+    issuer = issuing.Issuer()
+    issue = issuer.request(spiffe.new("public", "default", "a"))
+    tries = 0
+
+    async def late(request: bytes) -> svid.Issued:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise svid.Unreached("nobody there")
+        return await issue(request)
+
+    source = svid.Source(late, issuer.anchors)
+    if waits:
+        await source.open(waits=True)
+        assert source.identity.id.app_id == "a"
+        return
+    with pytest.raises(svid.Unavailable, match="failed to retrieve the initial identity: nobody there"):
+        await source.open()
+
+
+async def test_certificates_that_end_at_once_are_not_renewed_without_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    issuer = issuing.Issuer(life=-1.0)
+    source = await issuer.source("a")
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) > 5:
+            raise asyncio.CancelledError
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(source, "_sleep", sleep)
+    with pytest.raises(asyncio.CancelledError):
+        await source.run()
+    assert all(0 < pause <= svid.LEAST_SECONDS for pause in pauses)
 
 
 class _World:

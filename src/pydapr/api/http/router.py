@@ -38,13 +38,15 @@ class Router:
         respond: errors.Respond = errors.respond,
     ) -> None:
         self._exact = {route: handler for route, handler in routes.items() if b"*" not in route[1]}
-        self._patterns: dict[Route, list[tuple[list[bytes], Handler]]] = {}
-        """By method and the group of the API (`/v1.0/secrets/`): the segments behind it."""
+        self._patterns: dict[tuple[bytes, bytes, int], list[tuple[list[tuple[int, bytes]], Handler]]] = {}
+        """By method, the group of the API (`/v1.0/secrets/`) and the number of segments behind it: those that are text,
+        with their places."""
         for (method, path), handler in routes.items():
             if b"*" in path:
                 group = _group(path)
-                found = self._patterns.setdefault((method, group), [])
-                found.append((path[len(group) :].split(b"/"), handler))
+                wanted = path[len(group) :].split(b"/")
+                texts = [(place, text) for place, text in enumerate(wanted) if text != b"*"]
+                self._patterns.setdefault((method, group, len(wanted)), []).append((texts, handler))
         self._routes = routes
         self._invoke = invoke
         self._invoke_prefix = invoke_prefix
@@ -97,8 +99,14 @@ class Router:
             handler = self._exact.get((method, path))
         if handler is None:
             group = _group(path)
-            for wanted, candidate in self._patterns.get((method, group), ()):
-                if _fits(path[len(group) :].split(b"/"), wanted):
+            segments = path[len(group) :].split(b"/")
+            if b"" in segments:
+                return None
+            for texts, candidate in self._patterns.get((method, group, len(segments)), ()):
+                for place, text in texts:
+                    if segments[place] != text:
+                        break
+                else:
                     return candidate
         return handler
 

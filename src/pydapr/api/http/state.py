@@ -1,12 +1,12 @@
 """The state API over HTTP. Called by the router; asks `blocks.state`; `state_bodies` has the bodies."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
 from pydapr.api.http.errors import JSON
 from pydapr.blocks.state import MOST_LISTED, State, Store
-from pydapr.components.state import Delete
+from pydapr.components.state import NO_METADATA, Delete, Set
 from pydapr.errors import MalformedRequest
 from pydapr.lib import urls
 from pydapr.net.body import TooLarge
@@ -25,14 +25,17 @@ class StateApi:
     def __init__(self, state: State, max_body: int) -> None:
         self._state = state
         self._max_body = max_body
+        self._saved: Callable[[bytes, Mapping[str, str]], list[Set]] | None = None
 
     async def get(self, exchange: Exchange) -> None:
         """One value as it was saved."""
-        name, key = _segments(exchange.target)
+        target = exchange.target
+        name, key = _segments(target)
         store = self._state.store(name)
-        query = _query(exchange.target)
-        metadata = urls.metadata(exchange.target) if query else query
-        item = await self._state.get(store, key, query.get("consistency", ""), metadata)
+        if b"?" in target:
+            item = await self._state.get(store, key, _query(target).get("consistency", ""), urls.metadata(target))
+        else:
+            item = await self._state.get(store, key, "", NO_METADATA)
         if item is None:
             exchange.respond(204, ())
             return
@@ -44,11 +47,13 @@ class StateApi:
         exchange.respond(200, told, item.value)
 
     async def save(self, exchange: Exchange) -> None:
-        from pydapr.api.http import state_bodies
-
         store = self._store(exchange)
         body = await self._read(exchange)
-        await self._state.save(store, state_bodies.saved(body, urls.metadata(exchange.target)))
+        if self._saved is None:
+            from pydapr.api.http import state_bodies
+
+            self._saved = state_bodies.saved
+        await self._state.save(store, self._saved(body, urls.metadata(exchange.target)))
         exchange.respond(204, ())
 
     async def delete(self, exchange: Exchange) -> None:
@@ -123,7 +128,8 @@ class StateApi:
 
 def _segments(target: bytes) -> list[str]:
     prefix = ALPHA_PREFIX if target.startswith(ALPHA_PREFIX) else PREFIX
-    return [_text(segment) for segment in urls.segments(target, prefix)]
+    segments = urls.segments(target, prefix)
+    return segments if target.isascii() and b"%" not in target else [_text(segment) for segment in segments]
 
 
 def _text(segment: str) -> str:

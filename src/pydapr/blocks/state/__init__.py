@@ -100,14 +100,22 @@ class State:
     async def get(self, store: Store, key: str, consistency: str, metadata: Mapping[str, str]) -> Item | None:
         """What stands under a key, None when nothing does."""
         full = store.key(key)
+        began, is_success = perf_counter(), False
         try:
-            item = await self._run(
-                store, "get", lambda: store.store.get(full, consistency=consistency, metadata=metadata)
-            )
+            if self._policies is None:
+                item = await store.store.get(full, consistency=consistency, metadata=metadata)
+            else:
+                item = await self._under_policies(
+                    store, lambda: store.store.get(full, consistency=consistency, metadata=metadata)
+                )
+            is_success = True
             return item if item is None or store.cipher is None else _decrypted(store.cipher, item)
         except (*_FAILURES, ValueError) as error:
             text = f"fail to get {key} from state store {store.name}: {_told(store, error)}"
             raise StateFailed("ERR_STATE_GET", text) from None
+        finally:
+            if self.metrics is not None:
+                self.metrics.done(store.name, "get", is_success, perf_counter() - began)
 
     async def get_bulk(
         self, store: Store, wanted: Sequence[str], parallelism: int, metadata: Mapping[str, str]
@@ -237,7 +245,15 @@ class State:
         request.value, request.is_json = store.cipher.encrypt(value), False
 
     async def _run(self, store: Store, what: str, operation: Callable[[], Awaitable[T]]) -> T:
-        return await self._under_policies(store, what, operation, _always)
+        """What an operation of a store returns or raises, under its policies, counted."""
+        began, is_success = perf_counter(), False
+        try:
+            done = await self._under_policies(store, operation)
+            is_success = True
+        finally:
+            if self.metrics is not None:
+                self.metrics.done(store.name, what, is_success, perf_counter() - began)
+        return done
 
     async def _each(
         self,
@@ -248,59 +264,83 @@ class State:
         many: Callable[[Sequence[Request]], Awaitable[Sequence[StateError | None]]],
     ) -> None:
         """Does all requests; another try does those that failed, but not for their etag. Raises as the store does."""
-        left = list(requests)
-        is_final = False
-
-        async def attempt() -> None:
-            nonlocal left, is_final
-            is_final = False
-            try:
-                for request in left:
-                    _check(request)
-                if len(left) == 1:
-                    await one(left[0])
-                    return
-                outcomes = await many(left) if left else ()
-            except (ETagMismatch, ETagInvalid):
-                is_final = True
-                raise
-            errors = [outcome for outcome in outcomes if outcome is not None]
-            if not errors:
-                return
-            text = "\n".join(map(str, errors))
-            again = [
-                request
-                for request, outcome in zip(left, outcomes, strict=True)
-                if outcome is not None and not isinstance(outcome, ETagMismatch | ETagInvalid)
-            ]
-            if again:
-                left = again
-                raise StateError(text)
-            is_final = True
-            is_invalid = any(isinstance(error, ETagInvalid) for error in errors)
-            raise (ETagInvalid if is_invalid else ETagMismatch)(text)
-
-        await self._under_policies(store, what, attempt, lambda: not is_final)
-
-    async def _under_policies(
-        self, store: Store, what: str, operation: Callable[[], Awaitable[T]], can_repeat: Callable[[], bool]
-    ) -> T:
-        began = perf_counter()
-        definition = None
-        if self._policies is not None:
-            now = asyncio.get_running_loop().time()
-            definition = self._policies.component(store.name, resiliency.STATESTORE, resiliency.OUTBOUND, now)
-        is_success = False
+        began, is_success = perf_counter(), False
         try:
-            if definition is None:
-                done = await operation()
+            if self._policies is None:
+                await _attempt(requests, one, many)
             else:
-                done = await self._runner.run(definition, operation, can_repeat)
+                await self._again(store, requests, one, many)
             is_success = True
         finally:
             if self.metrics is not None:
                 self.metrics.done(store.name, what, is_success, perf_counter() - began)
-        return done
+
+    async def _again(
+        self,
+        store: Store,
+        requests: Sequence[Request],
+        one: Callable[[Request], Awaitable[None]],
+        many: Callable[[Sequence[Request]], Awaitable[Sequence[StateError | None]]],
+    ) -> None:
+        left, is_final = requests, False
+
+        async def attempt() -> None:
+            nonlocal left, is_final
+            try:
+                await _attempt(left, one, many)
+            except _Partly as error:
+                left = [left[place] for place in error.left]
+                raise
+            except (ETagMismatch, ETagInvalid):
+                is_final = True
+                raise
+
+        await self._under_policies(store, attempt, lambda: not is_final)
+
+    async def _under_policies(
+        self, store: Store, operation: Callable[[], Awaitable[T]], can_repeat: Callable[[], bool] | None = None
+    ) -> T:
+        definition = None
+        if self._policies is not None:
+            now = asyncio.get_running_loop().time()
+            definition = self._policies.component(store.name, resiliency.STATESTORE, resiliency.OUTBOUND, now)
+        if definition is None:
+            return await operation()
+        return await self._runner.run(definition, operation, can_repeat or _always)
+
+
+class _Partly(StateError):
+    """Some of many requests failed, and may be tried again: those at the places `left`."""
+
+    def __init__(self, message: str, left: list[int]) -> None:
+        super().__init__(message)
+        self.left = left
+
+
+async def _attempt(
+    requests: Sequence[Request],
+    one: Callable[[Request], Awaitable[None]],
+    many: Callable[[Sequence[Request]], Awaitable[Sequence[StateError | None]]],
+) -> None:
+    """Does all requests. Raises `_Partly`, or the error of all; that is one of etags if there is no other."""
+    for request in requests:
+        _check(request)
+    if len(requests) == 1:
+        await one(requests[0])
+        return
+    outcomes = await many(requests) if requests else ()
+    errors = [outcome for outcome in outcomes if outcome is not None]
+    if not errors:
+        return
+    text = "\n".join(map(str, errors))
+    left = [
+        place
+        for place, outcome in enumerate(outcomes)
+        if outcome is not None and not isinstance(outcome, ETagMismatch | ETagInvalid)
+    ]
+    if left:
+        raise _Partly(text, left)
+    raise (ETagInvalid if any(isinstance(error, ETagInvalid) for error in errors) else ETagMismatch)(text)
 
 
 def _always() -> bool:

@@ -6,15 +6,13 @@ not count. All SQL runs on one thread of its own.
 
 import asyncio
 import contextlib
-import re
-import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import parse_qs, urlencode
 
 from pydapr.components import Seconds, Wrong, component, option, options
+from pydapr.components.drivers import sqlite
 from pydapr.components.nameresolution import Addresses, Instance, Remembering
 from pydapr.observe import logging
 
@@ -25,9 +23,6 @@ T = TypeVar("T")
 
 log = logging.get("dapr.contrib")
 
-_IDENTIFIER = re.compile(r"[0-9A-Za-z_]+\Z")
-_PRAGMA = re.compile(r"[A-Za-z_]+(?:\([\w-]*\)|=[\w-]*)?\Z")
-_FORBIDDEN = {"busy_timeout": "busyTimeout", "journal_mode": "disableWAL", "foreign_keys": ""}
 _NOW = "CAST(strftime('%s', 'now') AS INTEGER)"
 _MIGRATION = "nr-migrations"
 
@@ -53,15 +48,15 @@ class Sqlite(Remembering):
         if options.timeout < 1:
             raise Wrong("invalid value for 'timeout': must be greater than 1s")
         for what, name in (("table", options.table_name), ("metadata table", options.metadata_table_name)):
-            if not _IDENTIFIER.match(name):
+            if not sqlite.IDENTIFIER.match(name):
                 raise Wrong(f"invalid identifier for {what} name: {name}")
         if options.update_interval % 1:
             raise Wrong("update interval must not contain fractions of seconds")
         if options.update_interval - options.timeout < 1:
             raise Wrong("update interval must be at least 1s greater than timeout")
         self._options = options
-        self._uri, self._pragmas, self._is_in_memory = _connection(options)
-        self.place = f"SQLite {options.connection_string.partition('?')[0]}"
+        self._where = sqlite.place(options.connection_string, options.disable_wal)
+        self.place = f"SQLite {self._where.path}"
         self.fresh, self.usable = 0.5, float(options.update_interval)
         self._worker = ThreadPoolExecutor(1, "nameresolution.sqlite")
         self._database: sqlite3.Connection | None = None
@@ -69,7 +64,7 @@ class Sqlite(Remembering):
         self._renewing: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        if self._is_in_memory:
+        if self._where.is_in_memory:
             log.warning(
                 "Configuring name resolution with an in-memory SQLite database. "
                 "Service invocation across different apps will not work."
@@ -137,21 +132,7 @@ class Sqlite(Remembering):
         return self._database
 
     def _connect(self) -> None:
-        import sqlite3
-
-        wait = max(self._options.busy_timeout, 0.0)
-        self._database = db = sqlite3.connect(self._uri, uri=True, timeout=wait, isolation_level=None)
-        patience = time.monotonic() + wait
-        for pragma in self._pragmas:
-            # A change of the journal does not heed the busy timeout, and several sidecars may start at once.
-            while True:
-                try:
-                    db.execute(f"PRAGMA {pragma}")
-                    break
-                except sqlite3.OperationalError as error:
-                    if "locked" not in str(error) or time.monotonic() >= patience:
-                        raise
-                    time.sleep(0.005)
+        self._database = db = sqlite.connect(self._where, self._options.busy_timeout)
         self._migrate(db)
 
     def _migrate(self, db: "sqlite3.Connection") -> None:
@@ -208,24 +189,3 @@ class Sqlite(Remembering):
             db.execute(f"DELETE FROM {self._options.table_name} WHERE registration_id = ?", (self._id,))
         finally:
             db.close()
-
-
-def _connection(options: Options) -> tuple[str, list[str], bool]:
-    """The URI of the database, the pragmas that it begins with, and whether it is in memory. Raises `Wrong`."""
-    text = options.connection_string
-    path, _, query = text.partition("?")
-    is_in_memory = path.lower().startswith((":memory:", "file::memory:"))
-    wanted = parse_qs(query)
-    pragmas = wanted.pop("_pragma", [])
-    wanted.pop("_txlock", None)
-    for pragma in pragmas:
-        name = next((name for name in _FORBIDDEN if pragma.lower().startswith(name)), "")
-        if name or not _PRAGMA.match(pragma):
-            instead = f"; please use `{_FORBIDDEN[name]}` instead" if _FORBIDDEN.get(name) else ""
-            raise Wrong(f"found forbidden option '_pragma={pragma}' in the connection string{instead}")
-    if is_in_memory:
-        wanted["cache"] = ["shared"]
-    is_read_only = wanted.get("mode", [""])[0] == "ro" or wanted.get("immutable", [""])[0] == "1"
-    journal = "MEMORY" if is_in_memory else "DELETE" if options.disable_wal or is_read_only else "WAL"
-    uri = path if path.lower().startswith("file:") else f"file:{path}"
-    return f"{uri}?{urlencode(wanted, doseq=True)}", [f"journal_mode({journal})", *pragmas], is_in_memory

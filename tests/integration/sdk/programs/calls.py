@@ -13,6 +13,8 @@ import grpc
 from dapr.aio.clients import DaprClient as AsyncClient
 from dapr.clients import DaprClient
 from dapr.clients.exceptions import DaprHttpError
+from dapr.clients.grpc._request import TransactionalStateOperation, TransactionOperationType
+from dapr.clients.grpc._state import StateItem
 from dapr.conf import settings
 
 TARGET = sys.argv[2]
@@ -108,8 +110,42 @@ def together() -> Any:
     return asyncio.run(_together())
 
 
+def _text(data: bytes | str) -> str:
+    return data.decode() if isinstance(data, bytes) else data
+
+
+def state() -> Any:
+    """What the SDK's own example of state management does; TARGET is the store."""
+    told: dict[str, Any] = {}
+    with DaprClient(ADDRESS) as client:
+        client.save_state(TARGET, "key_1", "value_1")
+        got = client.get_state(TARGET, "key_1")
+        told["first"] = got.data.decode()
+        try:
+            client.save_state(TARGET, "key_1", "value_2", etag="9999")
+        except grpc.RpcError as wrong:
+            told["etag"] = wrong.code().name
+        client.save_state(TARGET, "key_1", "value_3", etag=got.etag)
+        client.save_bulk_state(TARGET, [StateItem("key_2", "two"), StateItem("key_3", b"\x00three")])
+        items = client.get_bulk_state(TARGET, ["key_1", "key_2", "key_3", "none"]).items
+        told["many"] = [_text(item.data) for item in items]
+        operations = [
+            TransactionalStateOperation("key_4", "four"),
+            TransactionalStateOperation("key_2", "", operation_type=TransactionOperationType.delete),
+        ]
+        client.execute_state_transaction(TARGET, operations)
+        person, kind = json.dumps({"state": "WA", "id": 7}), {"contentType": "application/json"}
+        client.save_state(TARGET, "person", person, state_metadata=kind)
+        found = client.query_state(TARGET, '{"filter": {"EQ": {"state": "WA"}}}').results
+        told["query"] = [(item.key, json.loads(item.value)) for item in found]
+        client.delete_state(TARGET, "key_1")
+        left = client.get_bulk_state(TARGET, ["key_1", "key_2", "key_4"]).items
+        told["left"] = [_text(item.data) for item in left]
+    return told
+
+
 TASKS: dict[str, Callable[[], Any]] = {
-    task.__name__: task for task in (invoke, get, refused, metadata, shutdown, proxied, together)
+    task.__name__: task for task in (invoke, get, refused, metadata, shutdown, proxied, together, state)
 }
 
 if __name__ == "__main__":

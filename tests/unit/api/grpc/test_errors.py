@@ -3,7 +3,7 @@
 import pytest
 
 from pydapr.api.grpc import errors
-from pydapr.errors import Code, InvokeDenied, InvokeFailed, TooManyAttributes
+from pydapr.errors import Code, DaprError, InvokeFailed, SecretDenied, TooManyAttributes
 from pydapr.wire import details
 
 
@@ -11,11 +11,11 @@ from pydapr.wire import details
     ("error", "code"),
     [
         (InvokeFailed("a"), Code.INTERNAL),
-        (InvokeDenied("b"), Code.PERMISSION_DENIED),
+        (SecretDenied("b"), Code.PERMISSION_DENIED),
         (TooManyAttributes(1), Code.RESOURCE_EXHAUSTED),
     ],
 )
-def test_errors_of_blocks_keep_their_words(error: InvokeFailed, code: Code) -> None:
+def test_errors_of_blocks_keep_their_words(error: DaprError, code: Code) -> None:
     told = errors.rpc_error(error)
 
     assert (told.code, told.message) == (code, error.message)

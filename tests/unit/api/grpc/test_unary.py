@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from pydapr.api.grpc.unary import Answer, Unary
-from pydapr.errors import Code, InvokeDenied, RpcError
+from pydapr.errors import Code, RpcError, SecretDenied
 from pydapr.net import grpc_server
 from pydapr.net.http2_server import ServerExchange
 from pydapr.wire import grpc as wire
@@ -29,7 +29,7 @@ async def _replies(exchange: ServerExchange, data: bytes) -> int:
 
 
 async def _denied(exchange: ServerExchange, data: bytes) -> bytes:
-    raise InvokeDenied("not you")
+    raise SecretDenied("not you")
 
 
 async def _hangs(exchange: ServerExchange, data: bytes) -> bytes:

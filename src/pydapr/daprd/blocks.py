@@ -1,0 +1,45 @@
+"""The blocks that do nothing but use components of one kind: cryptography, locks, configuration.
+
+Made by `daprd.runtime` when the components are open; the faces have them from `daprd.faces`.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pydapr.app.channel import AppChannel
+from pydapr.blocks.configuration import Configuration
+from pydapr.blocks.crypto import Crypto
+from pydapr.blocks.lock import Lock
+from pydapr.components.configuration import ConfigurationStore
+from pydapr.components.crypto import CryptoProvider
+from pydapr.daprd import components
+from pydapr.lib.record import Record
+
+if TYPE_CHECKING:
+    from pydapr.daprd.measures import Measures
+    from pydapr.policy.resiliency import Resiliency
+
+
+class Blocks(Record):
+    """One of each."""
+
+    crypto: Crypto
+    lock: Lock
+    configuration: Configuration
+
+
+def build(
+    opened: components.Opened | None,
+    app: Callable[[], AppChannel | None],
+    policies: "Resiliency | None",
+    measures: "Measures | None",
+) -> Blocks:
+    """The blocks over what is open; `app` gives the channel to the app."""
+    parts = {name: part for name, (_, part) in opened.parts.items()} if opened is not None else {}
+    crypto = Crypto({name: part for name, part in parts.items() if isinstance(part, CryptoProvider)}, policies)
+    stores = {name: part for name, part in parts.items() if isinstance(part, ConfigurationStore)}
+    configuration = Configuration(stores, app, policies)
+    if measures is not None:
+        crypto.operations.metrics = measures.crypto
+        configuration.operations.metrics = measures.configuration
+    return Blocks(crypto, Lock(opened.lock_stores if opened is not None else {}, policies), configuration)

@@ -1,0 +1,156 @@
+"""The SQLite driver: what is committed together, what stands in whose way, and the end."""
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from pydapr.components import Wrong
+from pydapr.components.drivers.sqlite import Database, Failed, place
+
+
+class No(Exception):
+    """What work says when it has changed nothing."""
+
+
+def prepare(db: sqlite3.Connection) -> None:
+    db.execute("CREATE TABLE IF NOT EXISTS t (k TEXT PRIMARY KEY, v INTEGER NOT NULL)")
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    made = Database(place(str(tmp_path / "x.db"), False), 0.05, 1.0, No)
+    await made.open(prepare)
+    yield made
+    await made.close()
+
+
+def put(key: str, value: int | None) -> Callable[[sqlite3.Connection], int]:
+    def work(db: sqlite3.Connection) -> int:
+        db.execute("INSERT INTO t VALUES (?, ?)", (key, value))
+        return int(db.total_changes)
+
+    return work
+
+
+def keys(db: sqlite3.Connection) -> list[str]:
+    return [key for (key,) in db.execute("SELECT k FROM t ORDER BY k")]
+
+
+async def test_writes_of_one_moment_are_each_answered(database: Database) -> None:
+    await asyncio.gather(*(database.write(put(f"{n:03}", n)) for n in range(300)))
+
+    assert len(await database.read(keys)) == 300
+
+
+async def test_one_that_fails_does_not_stand_in_the_way_of_others(database: Database) -> None:
+    jobs = [database.write(put(f"{n}", None if n == 3 else n)) for n in range(6)]
+
+    outcomes = await asyncio.gather(*jobs, return_exceptions=True)
+
+    assert [isinstance(outcome, Failed) for outcome in outcomes] == [n == 3 for n in range(6)]
+    assert await database.read(keys) == ["0", "1", "2", "4", "5"]
+
+
+async def test_refusal_takes_back_what_its_own_work_did_and_no_more(database: Database) -> None:
+    def half(db: sqlite3.Connection) -> None:
+        db.execute("INSERT INTO t VALUES ('half', 1)")
+        raise No
+
+    outcomes = await asyncio.gather(
+        database.write(put("a", 1)),
+        database.write(half, is_several=True),
+        database.write(put("b", 1)),
+        return_exceptions=True,
+    )
+
+    assert isinstance(outcomes[1], No)
+    assert await database.read(keys) == ["a", "b"]
+
+
+async def test_lock_of_another_is_waited_for_and_then_told(database: Database, tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "x.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Failed, match=r"no answer within 1 s|locked by others") as raised:
+            await database.write(put("a", 1))
+        assert raised.value.is_passing
+        assert await database.read(keys) == []
+        waiting = asyncio.ensure_future(database.write(put("b", 1)))
+        await asyncio.sleep(0)
+        other.execute("COMMIT")
+        await waiting
+    assert "b" in await database.read(keys)
+
+
+async def test_cancelled_work_that_waits_is_not_begun(database: Database, tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "x.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        first = asyncio.ensure_future(database.write(put("first", 1)))
+        await asyncio.sleep(0.05)
+        second = asyncio.ensure_future(database.write(put("second", 1)))
+        await asyncio.sleep(0)
+        second.cancel()
+        other.execute("COMMIT")
+        await first
+    await database.write(put("third", 1))
+
+    assert await database.read(keys) == ["first", "third"]
+
+
+async def test_close_finishes_what_was_begun_and_refuses_what_comes(tmp_path: Path) -> None:
+    database = Database(place(str(tmp_path / "x.db"), False), 0.05, 5.0, No)
+    await database.open(prepare)
+    writing = [asyncio.ensure_future(database.write(put(f"{n}", n))) for n in range(50)]
+    await asyncio.sleep(0)
+
+    await database.close()
+
+    assert all(one.done() and one.exception() is None for one in writing)
+    with pytest.raises(Failed, match="not open"):
+        await database.read(keys)
+    await database.close()
+    await database.open(prepare)
+    assert len(await database.read(keys)) == 50
+    await database.close()
+
+
+async def test_database_in_memory_is_one_for_reads_and_writes() -> None:
+    database = Database(place(":memory:", False), 0.05, 5.0, No)
+    await database.open(prepare)
+
+    await asyncio.gather(*(database.write(put(f"{n}", n)) for n in range(9)), database.read(keys))
+
+    assert len(await database.read(keys)) == 9
+    await database.close()
+
+
+async def test_file_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
+    database = Database(place(str(tmp_path / "none" / "x.db"), False), 0.05, 1.0, No)
+
+    with pytest.raises(Failed, match="unable to open database file"):
+        await database.open(prepare)
+    await database.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "disable_wal", "uri", "journal"),
+    [
+        ("/d/x.db", False, "file:/d/x.db?", "WAL"),
+        ("file:x.db", True, "file:x.db?", "DELETE"),
+        ("x.db?mode=ro&_txlock=deferred", False, "file:x.db?mode=ro", "DELETE"),
+        (":memory:", False, "file::memory:?cache=shared", "MEMORY"),
+    ],
+)
+def test_connection_string_is_read_as_the_original_does(text: str, disable_wal: bool, uri: str, journal: str) -> None:
+    made = place(text, disable_wal)
+
+    assert (made.uri, made.pragmas[0]) == (uri, f"journal_mode({journal})")
+
+
+@pytest.mark.parametrize("pragma", ["busy_timeout(5)", "journal_mode(OFF)", "foreign_keys(1)", "x;DROP TABLE t"])
+def test_pragma_that_is_ours_or_none_is_refused(pragma: str) -> None:
+    with pytest.raises(Wrong, match="forbidden option"):
+        place(f"x.db?_pragma={pragma}", False)
