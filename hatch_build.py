@@ -19,7 +19,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 FOLDER = "src/pydapr/_compiled"
 LIBRARY = "pydapr__mypyc"
-TOOLS = ["mypy>=1.17", "setuptools>=75", "mypy-extensions", "httptools>=0.6.4"]
+TOOLS = ["mypy>=1.17", "setuptools>=75", "mypy-extensions", "httptools>=0.6.4", "types-PyYAML", "types-protobuf"]
 
 _COMPILE = """
 import sys
@@ -60,6 +60,8 @@ class Compiled(BuildHookInterface[Any]):
                 shutil.rmtree(folder, ignore_errors=True)
                 self.app.display_warning(f"pydapr is installed as plain Python, because it cannot be compiled: {error}")
                 return
+            names = [".".join(path.relative_to(root / "src").with_suffix("").parts) for path in sources]
+            (folder / "modules").write_text("\n".join(names))
             (folder / "sources").write_text(digest(sources))
         build_data["artifacts"].append(f"/{FOLDER}/")
         build_data["pure_python"] = False

@@ -8,6 +8,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from mypy_extensions import mypyc_attr
+
 from pydapr.errors import RpcError
 from pydapr.net.body import Body, BodyError
 
@@ -84,6 +86,7 @@ class AppUnreachable(Exception):
     """The app did not take the call, or broke it off before an answer began."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class AppChannel(ABC):
     """Carries calls to an app."""
 

@@ -8,6 +8,8 @@ import re
 from time import perf_counter
 from typing import TYPE_CHECKING, Protocol
 
+from mypy_extensions import mypyc_attr
+
 from pydapr.app import paths
 from pydapr.app.channel import Answer, AppChannel, AppUnreachable, Call, Header
 from pydapr.errors import Code, RpcError
@@ -51,6 +53,7 @@ class Requests(Protocol):
     def retire(self) -> None: ...
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class HttpChannel(AppChannel):
     """Sends calls to one HTTP/1.1 server.
 

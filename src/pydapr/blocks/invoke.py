@@ -11,6 +11,8 @@ import random
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
+from mypy_extensions import mypyc_attr
+
 from pydapr.app import paths
 from pydapr.app.channel import Answer, AppChannel, AppUnreachable, Call
 from pydapr.components.nameresolution import NotFound, Resolver
@@ -55,6 +57,7 @@ def _split(target: str, own: str) -> tuple[str, str]:
     return app_id, namespace or own
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Invoker:
     """Calls apps by name, for the app beside this sidecar and on behalf of others."""
 

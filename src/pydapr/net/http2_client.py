@@ -87,6 +87,11 @@ class ClientConnection(Http2Connection):
         """The server takes no new requests; those under way run to their end."""
 
     @property
+    def room(self) -> int:
+        """How many requests may be opened now."""
+        return self.h2.room if self.can_open else 0
+
+    @property
     def can_open(self) -> bool:
         return not self.is_lost and not self.is_draining and self.h2.can_open
 

@@ -8,6 +8,7 @@ of it fail at once, so that whoever knows another server can go there.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from itertools import islice
 
 from pydapr.lib import record
 from pydapr.net import http2_client, keepalive, lookup
@@ -89,6 +90,7 @@ class Pool:
         self._open: dict[str, list[http2_client.ClientConnection]] = {}
         self._opening: dict[str, asyncio.Task[None]] = {}
         self._waiting: dict[str, OrderedDict[_Waiter, None]] = {}
+        self._called: dict[_Waiter, str] = {}
         self._silent: dict[str, _Watch] = {}
         self._sweeper: asyncio.TimerHandle | None = None
         self._used: dict[http2_client.ClientConnection, int] = {}
@@ -259,19 +261,28 @@ class Pool:
             self._leave(address, waiter)
             raise
         finally:
+            self._called.pop(waiter, None)
             # Behind the request that is about to be opened: there may be room for one more.
             self._loop.call_soon(self._wake, address)
 
     def _wake(self, address: str) -> None:
-        """Lets the first of those who wait look for room, if there can be any."""
+        """Lets those who wait look for room, first come, first served: as many as there is room for.
+
+        Not one by one: under load the queue would never end, and every call had to go through it.
+        """
         waiting = self._waiting.get(address)
         if not waiting:
             return
-        may_open = address not in self._opening and not self._is_crowded(address)
-        if self._is_closed or may_open or self._free(address) is not None:
-            waiter = next(iter(waiting))
+        room = sum([connection.room for connection in self._open.get(address, ())])
+        if room < 1 and address not in self._opening and not self._is_crowded(address):
+            room = 1  # to make a connection
+        room -= list(self._called.values()).count(address)  # who has been called and has not looked yet
+        if self._is_closed:
+            room = len(waiting)
+        for waiter in list(islice(waiting, max(room, 0))):
             self._leave(address, waiter)
             if not waiter.done():
+                self._called[waiter] = address
                 waiter.set_result(None)
 
     def _leave(self, address: str, waiter: _Waiter) -> None:

@@ -1,8 +1,11 @@
 """An exchange in front of another one. Used by middleware, logging and whatever else looks at answers."""
 
+from mypy_extensions import mypyc_attr
+
 from pydapr.net.exchange import Exchange, Headers
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Wrapped(Exchange):
     """Passes everything on to `inner`; a class of its own overrides what it wants to see or to change.
 

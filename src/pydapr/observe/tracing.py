@@ -12,6 +12,8 @@ import os
 import random
 from time import time_ns
 
+from mypy_extensions import mypyc_attr
+
 from pydapr.wire import tracecontext
 from pydapr.wire.tracecontext import Trace
 
@@ -39,6 +41,7 @@ def rate_of(text: str) -> float:
         return DEFAULT_RATE
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Span:
     """A sampled request: when it began and ended, its name, and what is known of it besides.
 

@@ -2,7 +2,3 @@
 
 Called by `net`, which moves the bytes. Each module is a state machine or a pure function, tested on bytes alone.
 """
-
-from pydapr.lib import compiled
-
-__path__ = compiled.paths(__path__, __name__)

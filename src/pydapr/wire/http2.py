@@ -144,6 +144,11 @@ class Connection(Control):
         return self._is_draining
 
     @property
+    def room(self) -> int:
+        """How many streams a client may open now."""
+        return self._peer_streams - len(self._streams) if self.can_open else 0
+
+    @property
     def can_open(self) -> bool:
         """Whether a client may open a stream now; `streams_available` tells when that may have changed."""
         return len(self._streams) < self._peer_streams and not self._is_draining and self._next_id <= _LARGEST
