@@ -288,7 +288,8 @@ def _codes(kind: type[errors.DaprError]) -> set[str]:
 
 
 def test_every_error_code_is_documented() -> None:
-    text = _text("service-invocation.md") + _text("daprd.md") + _text("secrets.md") + _text("state.md")
+    pages = ("service-invocation", "daprd", "secrets", "state", "configuration-api", "lock", "cryptography")
+    text = "".join(_text(f"{page}.md") for page in pages)
     assert not [code for code in _codes(errors.DaprError) - {"ERROR"} if f"`{code}`" not in text]
 
 

@@ -1,4 +1,4 @@
-"""What single stores on servers do beside the contract: old data, removal of what has ended, several that begin at once."""
+"""What stores on servers do beside the contract: old data, removal of what has ended, several that begin at once."""
 
 import asyncio
 import contextlib
@@ -161,7 +161,7 @@ async def test_database_that_cannot_be_reached_ends_the_start_and_hides_the_pass
     if type_ == "state.mysql":
         metadata = {"connectionString": f"me:hidden@tcp(127.0.0.1:{port})/"}
 
-    with pytest.raises(OSError) as raised:  # noqa: PT011  # the words are the system's
+    with pytest.raises(OSError) as raised:
         async with opened(type_, metadata):
             raise AssertionError("it is open")
     assert "hidden" not in str(raised.value)
