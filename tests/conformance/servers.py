@@ -121,6 +121,17 @@ class Process:
         self._process = None
 
 
+def run(command: Sequence[str], place: Path, user: str | None) -> None:
+    """Runs a program to its end, which must be a good one."""
+    group = pwd.getpwnam(user).pw_gid if user else None
+    done = subprocess.run(
+        command, cwd=place, capture_output=True, text=True, timeout=120, user=user, group=group,
+        extra_groups=() if user else None,
+    )  # fmt: skip
+    if done.returncode:
+        raise RuntimeError(f"{command[0]}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+
+
 @contextlib.contextmanager
 def running(
     command: Sequence[str],

@@ -15,7 +15,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from tests.conformance import redis_servers, servers
+from tests.conformance import mysql_servers, postgresql_servers, redis_servers, servers
 
 from pydapr import components
 from pydapr.components import state
@@ -60,33 +60,56 @@ def sqlite_in_memory(folder: Path) -> Iterator[Ready]:
     yield Ready({"connectionString": ":memory:"}, is_durable=False)
 
 
-def _ready(serve: Callable[[], contextlib.AbstractContextManager[redis_servers.Served]]) -> Ready:
-    metadata, restart = servers.shared(serve)
+def _served(metadata: Mapping[str, str], restart: Callable[[], None]) -> Ready:
     return Ready(metadata, functools.partial(asyncio.to_thread, restart))
 
 
 @contextlib.contextmanager
 def redis(folder: Path) -> Iterator[Ready]:
-    yield _ready(redis_servers.alone)
+    yield _served(*servers.shared(redis_servers.alone))
 
 
 @contextlib.contextmanager
 def redis_with_tls(folder: Path) -> Iterator[Ready]:
-    yield _ready(redis_servers.with_tls)
+    yield _served(*servers.shared(redis_servers.with_tls))
 
 
 @contextlib.contextmanager
 def redis_with_sentinel(folder: Path) -> Iterator[Ready]:
-    yield _ready(redis_servers.with_sentinel)
+    yield _served(*servers.shared(redis_servers.with_sentinel))
 
 
 @contextlib.contextmanager
 def redis_cluster(folder: Path) -> Iterator[Ready]:
-    yield _ready(redis_servers.cluster)
+    yield _served(*servers.shared(redis_servers.cluster))
+
+
+@contextlib.contextmanager
+def postgresql(folder: Path) -> Iterator[Ready]:
+    yield _served(*postgresql_servers.first_version())
+
+
+@contextlib.contextmanager
+def postgresql_v2(folder: Path) -> Iterator[Ready]:
+    yield _served(*postgresql_servers.second_version())
+
+
+@contextlib.contextmanager
+def postgresql_as_cockroach(folder: Path) -> Iterator[Ready]:
+    yield _served(*postgresql_servers.cockroach())
+
+
+@contextlib.contextmanager
+def mariadb(folder: Path) -> Iterator[Ready]:
+    yield _served(*mysql_servers.alone())
 
 
 STORES: dict[str, Sequence[Serve]] = {
+    "state.cockroachdb": [postgresql_as_cockroach],
     "state.in-memory": [in_memory],
+    "state.mysql": [mariadb],
+    "state.postgresql": [postgresql],
+    "state.postgresql/v2": [postgresql_v2],
     "state.redis": [redis, redis_with_tls, redis_with_sentinel, redis_cluster],
     "state.sqlite": [sqlite, sqlite_without_wal, sqlite_in_memory],
 }

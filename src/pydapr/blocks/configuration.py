@@ -5,6 +5,7 @@ it. Rules and words are the original's (v1.18.3, `pkg/api/http/http.go`, `pkg/ap
 """
 
 import asyncio
+import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 
@@ -133,7 +134,9 @@ class Configuration:
         )
         for key in items:
             try:
-                await self._callbacks.run(name, "", lambda key=key: self._call_app(f"configuration/{name}/{key}", body))
+                await self._callbacks.run(
+                    name, "", functools.partial(self._call_app, f"configuration/{name}/{key}", body)
+                )
             except operations.Failed as error:
                 log.error(f"error sending configuration item to the app: {error}")
 

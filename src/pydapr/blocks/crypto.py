@@ -40,8 +40,14 @@ class Wanted(Record):
 class Crypto:
     """The providers by name."""
 
-    def __init__(self, providers: Mapping[str, CryptoProvider], policies: resiliency.Resiliency | None = None) -> None:
+    def __init__(
+        self,
+        providers: Mapping[str, CryptoProvider],
+        ciphers: envelope.Ciphers,
+        policies: resiliency.Resiliency | None = None,
+    ) -> None:
         self._providers = providers
+        self._ciphers = ciphers
         self.operations = operations.Operations(resiliency.CRYPTO, CryptoError, policies)
 
     def check(self, name: str) -> None:
@@ -59,7 +65,9 @@ class Crypto:
             )
             named = "" if wanted.omits_key_name else wanted.decryption_key_name or wanted.key_name
             header = envelope.Header(named, algorithm, wrapped, cipher, prefix)
-            return _sealed(envelope.write_header(header, file_key), envelope.Sealer(file_key, header), source)
+            return _sealed(
+                envelope.write_header(header, file_key), envelope.Sealer(file_key, header, self._ciphers), source
+            )
         except operations.Failed as error:
             raise CryptoFailed(f"failed to wrap the file key: {provider.scrub(str(error))}") from None
         except envelope.Invalid as error:
@@ -84,7 +92,7 @@ class Crypto:
             envelope.verify(header, file_key)
         except envelope.Invalid as error:
             raise CryptoFailed(str(error)) from None
-        return _worked(envelope.Opener(file_key, header), reader.rest, source)
+        return _worked(envelope.Opener(file_key, header, self._ciphers), reader.rest, source)
 
     async def _file_key(self, name: str, provider: CryptoProvider, header: envelope.Header, key_name: str) -> bytes:
         """The key of a document; of one that cannot be had none that fits, so that nothing is told of keys."""

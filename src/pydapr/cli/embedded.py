@@ -1,8 +1,8 @@
 """What an app that nothing is configured for can use nevertheless: a state store, `statestore`, in a SQLite file.
 
 Called by `plan` when no resources are named and the Dapr home has none. The component stands in a folder of its own
-below the home, beside its file: whoever has, or makes, a `components` folder there gets what stands in that, and nothing
-of this.
+below the home, beside its file: whoever has, or makes, a `components` folder there gets what stands in that, and
+nothing of this.
 """
 
 import contextlib

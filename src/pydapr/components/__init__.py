@@ -42,7 +42,15 @@ KINDS = frozenset(
 Seconds = NewType("Seconds", float)
 """An option given as a Go duration (`1m30s`), or as a whole number of seconds."""
 
-ALIASES = {"nameresolution.consul": "nameresolution.hashicorp.consul"}
+ALIASES = {
+    "nameresolution.consul": "nameresolution.hashicorp.consul",
+    "state.postgres": "state.postgresql",
+    "state.cockroachdb/v2": "state.postgresql/v2",
+    "state.yugabyte": "state.postgresql/v2",
+    "state.yugabyte/v2": "state.postgresql/v2",
+    "state.yugabytedb": "state.postgresql/v2",
+    "state.yugabytedb/v2": "state.postgresql/v2",
+}
 """Other names of types."""
 
 FIRST_VERSIONS = ("", "v0", "v1")
@@ -186,9 +194,8 @@ def place(type_: str) -> str:
 def find(type_: str, version: str = "") -> Found | None:
     """The component of a type, compared without regard to case; None when there is none."""
     type_, version = type_.lower(), version.lower()
-    type_ = ALIASES.get(type_, type_)
-    if version not in FIRST_VERSIONS:
-        type_ = f"{type_}/{version}"
+    rest = "" if version in FIRST_VERSIONS else f"/{version}"
+    type_ = ALIASES.get(type_ + rest) or ALIASES.get(type_, type_) + rest
     found = _found.get(type_)
     module = place(type_)
     if found is not None or not module:

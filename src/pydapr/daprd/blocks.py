@@ -14,6 +14,7 @@ from pydapr.components.configuration import ConfigurationStore
 from pydapr.components.crypto import CryptoProvider
 from pydapr.daprd import components
 from pydapr.lib.record import Record
+from pydapr.security import ciphers
 
 if TYPE_CHECKING:
     from pydapr.daprd.measures import Measures
@@ -36,7 +37,8 @@ def build(
 ) -> Blocks:
     """The blocks over what is open; `app` gives the channel to the app."""
     parts = {name: part for name, (_, part) in opened.parts.items()} if opened is not None else {}
-    crypto = Crypto({name: part for name, part in parts.items() if isinstance(part, CryptoProvider)}, policies)
+    providers = {name: part for name, part in parts.items() if isinstance(part, CryptoProvider)}
+    crypto = Crypto(providers, ciphers.make, policies)
     stores = {name: part for name, part in parts.items() if isinstance(part, ConfigurationStore)}
     configuration = Configuration(stores, app, policies)
     if measures is not None:

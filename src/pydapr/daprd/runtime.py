@@ -146,8 +146,7 @@ class Runtime:
             channels_log.warning("App channel is not initialized. Did you configure an app-port?")
         description = load.describe(settings, loaded, opened)
         secrets = self._secrets(stores, loaded, policies)
-        state_stores = opened.state_stores if opened is not None else {}
-        states = state.block(settings.app_id, state_stores, policies, measures)
+        states = state.block(settings.app_id, opened, policies, measures)
         others = blocks.build(opened, lambda: invoker.app, policies, measures)
         parts = faces.Parts(
             settings, loaded.configuration, api_pipeline, invoker, self._health, description, proxy, secrets, states,

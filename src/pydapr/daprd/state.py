@@ -15,6 +15,7 @@ from pydapr.resources import component
 
 if TYPE_CHECKING:
     from pydapr.blocks.state import Cipher
+    from pydapr.daprd.components import Opened
     from pydapr.daprd.measures import Measures
     from pydapr.policy.resiliency import Resiliency
 
@@ -42,10 +43,9 @@ def plan(wanted: component.Component, properties: Mapping[str, str], app_id: str
     return lambda store: Store(wanted.name, store, prefix, cipher)
 
 
-def block(
-    app_id: str, stores: Mapping[str, Store], policies: "Resiliency | None", measures: "Measures | None"
-) -> State:
-    made = State(app_id, stores, policies)
+def block(app_id: str, opened: "Opened | None", policies: "Resiliency | None", measures: "Measures | None") -> State:
+    """The block over the stores that are open; `opened` is None where there are no components at all."""
+    made = State(app_id, opened.state_stores if opened is not None else {}, policies)
     made.metrics = measures.state if measures is not None else None
     return made
 

@@ -8,7 +8,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from pydapr.net import lookup
+from pydapr.net import buffered, lookup
 
 if TYPE_CHECKING:
     import ssl
@@ -42,7 +42,7 @@ async def address(address: str, factory: Factory) -> object:
 
 async def address_by_tls(
     address: str, factory: Factory, context: "ssl.SSLContext"
-) -> tuple[asyncio.Transport, asyncio.Protocol]:
+) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
     """Connects to `host:port` over TLS. Raises `OSError`."""
     try:
         host, port = split(address)
@@ -61,13 +61,16 @@ def keep_alive(sock: Any) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
-async def _connect(factory: Factory, host: str, port: int, **tls: Any) -> tuple[asyncio.Transport, asyncio.Protocol]:
+async def _connect(
+    factory: Factory, host: str, port: int, **tls: Any
+) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
     """Connects by the first address of `host` that takes it. Raises `OSError`, of it `NoSuchHost`."""
     loop = asyncio.get_running_loop()
+    made: Callable[[], asyncio.BaseProtocol] = (lambda: buffered.Buffered(factory())) if tls else factory
     failed: OSError | None = None
     for place in [(host, port)] if _needs_no_lookup(host) else await lookup.places(host, port):
         try:
-            transport, protocol = await loop.create_connection(factory, *place, **tls)
+            transport, protocol = await loop.create_connection(made, *place, **tls)
         except OSError as error:
             if type(error).__module__ == "ssl":
                 raise

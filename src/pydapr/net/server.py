@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pydapr.net import dial, http1_server, http2_server, keepalive
+from pydapr.net import buffered, dial, http1_server, http2_server, keepalive
 from pydapr.net.exchange import Handler
 from pydapr.wire import frames, http2
 
@@ -236,7 +236,8 @@ class _Sniffer(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         transport = self.transport
-        transport.set_protocol(protocol.protocol)
+        with_tls = self._server.options.tls is not None
+        transport.set_protocol(buffered.Buffered(protocol.protocol) if with_tls else protocol.protocol)
         self._server._connections.discard(self)
         self._server._connections.add(protocol)
         protocol.connection_made(transport)

@@ -9,12 +9,10 @@ import hashlib
 import hmac
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from pydapr.lib.record import Record
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
 SCHEME = b"dapr.io/enc/v1"
 SEGMENT, TAG = 64 * 1024, 16
@@ -26,6 +24,19 @@ _CIPHERS = {1: AES_GCM, 2: CHACHA}
 _ALGORITHMS = {1: "A256KW", 2: "A128CBC-NOPAD", 3: "A192CBC-NOPAD", 4: "A256CBC-NOPAD", 5: "RSA-OAEP-256"}
 _ALIASES = {"AES": "A256KW", "RSA": "RSA-OAEP-256"}
 _ESCAPES = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
+
+
+class Cipher(Protocol):
+    """An authenticated cipher with a key of its own."""
+
+    def encrypt(self, nonce: bytes, data: bytes) -> bytes: ...
+
+    def decrypt(self, nonce: bytes, data: bytes) -> bytes:
+        """Raises `ValueError` when `data` is not what was encrypted with `nonce`."""
+
+
+Ciphers = Callable[[str, bytes], Cipher]
+"""Makes a cipher of a name, AES_GCM or CHACHA, from its key."""
 
 
 class Invalid(ValueError):
@@ -160,8 +171,8 @@ class _Segments:
 
     size = SEGMENT
 
-    def __init__(self, file_key: bytes, header: Header) -> None:
-        self._cipher = _aead(header.cipher, _derive(file_key, header.prefix, b"payload"))
+    def __init__(self, file_key: bytes, header: Header, ciphers: Ciphers) -> None:
+        self._cipher = ciphers(header.cipher, _derive(file_key, header.prefix, b"payload"))
         self._prefix = header.prefix
         self._number = 0
         self._parts: list[bytes] = []
@@ -202,7 +213,7 @@ class Sealer(_Segments):
     """Encrypts the segments of a document."""
 
     def _done(self, nonce: bytes, data: bytes) -> bytes:
-        return self._cipher.encrypt(nonce, data, None)
+        return self._cipher.encrypt(nonce, data)
 
 
 class Opener(_Segments):
@@ -211,18 +222,10 @@ class Opener(_Segments):
     size = SEGMENT + TAG
 
     def _done(self, nonce: bytes, data: bytes) -> bytes:
-        from cryptography.exceptions import InvalidTag
-
         try:
-            return self._cipher.decrypt(nonce, data, None)
-        except (InvalidTag, ValueError):
+            return self._cipher.decrypt(nonce, data)
+        except ValueError:
             raise Invalid(f"error processing segment {self._number}: failed to decrypt segment") from None
-
-
-def _aead(name: str, key: bytes) -> "AESGCM | ChaCha20Poly1305":
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
-
-    return AESGCM(key) if name == AES_GCM else ChaCha20Poly1305(key)
 
 
 def _sign(file_key: bytes, signed: bytes) -> bytes:

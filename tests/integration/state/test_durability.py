@@ -18,6 +18,9 @@ from tests.integration.state import stores
 KILLS = int(os.environ.get("PYDAPR_TEST_KILLS", "3"))
 """How often a sidecar is killed; more for a long run."""
 
+MANY = int(os.environ.get("PYDAPR_TEST_SIDECARS", "3"))
+"""Sidecars that share the file."""
+
 WRITERS = 3
 """Clients of each sidecar."""
 
@@ -82,7 +85,7 @@ def again(world: World, sidecar: Sidecar, name: str) -> Sidecar:
     return made
 
 
-@pytest.mark.parametrize("sidecars", [1, 3])
+@pytest.mark.parametrize("sidecars", [1, MANY])
 def test_no_acknowledged_write_is_lost_when_sidecars_are_killed(world: World, sidecars: int) -> None:
     resource = stores.sqlite(world, keyPrefix="shared")
     names = [f"app{n}" for n in range(sidecars)]

@@ -45,9 +45,7 @@ def test_a_run_without_flags_gets_a_name_and_ports(reservation: ports.Reservatio
     assert not given.keys() & {"config", "placement-host-address", "app-port"}
 
 
-def test_a_run_without_resources_gets_those_that_are_embedded(
-    reservation: ports.Reservation, empty_home: Path
-) -> None:
+def test_a_run_without_resources_gets_those_that_are_embedded(reservation: ports.Reservation, empty_home: Path) -> None:
     assert flags(make(reservation))["resources-path"] == str(empty_home / ".dapr" / "embedded")
 
 

@@ -262,6 +262,7 @@ async def test_a_stop_lets_streams_finish_and_refuses_new_ones(net: Net, client:
     assert client.pool.ready(f"127.0.0.1:{net.port}") is None
 
 
+@pytest.mark.plain
 async def test_a_retiring_server_takes_what_was_on_its_way_and_new_calls_on_new_connections(
     net: Net, echo: Handler, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

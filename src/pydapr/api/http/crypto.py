@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pydapr.blocks.crypto import Crypto, Pieces, SourceFailed, Wanted
 from pydapr.errors import BadRequest, Unimplemented
 from pydapr.lib import urls
-from pydapr.net.body import BodyError
+from pydapr.net.body import BodyError, TooLarge
 from pydapr.net.exchange import Exchange
 
 PREFIX, SUBTLE_PREFIX = b"/v1.0-alpha1/crypto/", b"/v1.0-alpha1/subtlecrypto/"
@@ -71,7 +71,7 @@ async def _source(exchange: Exchange, most: int) -> Pieces:
         while piece := await exchange.body.read():
             size += len(piece)
             if 0 < most < size:
-                raise SourceFailed("http: request body too large")
+                raise SourceFailed(str(TooLarge()))
             yield piece
     except BodyError as error:
         raise SourceFailed(str(error)) from None

@@ -3,6 +3,7 @@
 Bodies are the messages of gRPC in protobuf's form of JSON, as in the original.
 """
 
+import json
 from typing import TYPE_CHECKING, TypeVar
 
 from pydapr.api.http.errors import JSON
@@ -48,13 +49,16 @@ class LockApi:
     async def _read(self, exchange: Exchange, message: "M") -> "M":
         try:
             body = await exchange.body.read_all(self._max_body)
-        except TooLarge:
-            raise BodyUnreadable("http: request body too large") from None
+        except TooLarge as error:
+            raise BodyUnreadable(str(error)) from None
         if not body:
             return message
         from google.protobuf import json_format
 
         try:
-            return json_format.Parse(body, message, ignore_unknown_fields=True)
+            document = json.loads(body)
+            if not isinstance(document, dict):
+                raise ValueError("a JSON object is wanted")
+            return json_format.ParseDict(document, message, ignore_unknown_fields=True)
         except (json_format.ParseError, ValueError, RecursionError) as error:
             raise MalformedRequest(f"failed deserializing HTTP body: {error}") from None

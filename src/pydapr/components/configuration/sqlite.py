@@ -125,7 +125,7 @@ class Sqlite(ConfigurationStore):
     # -- changes --
 
     async def _watch(self, version: int) -> None:
-        """Looks whether others have committed something, which costs a few microseconds, while somebody wants to know."""
+        """Looks whether others have committed something, a matter of microseconds, while somebody wants to know."""
         is_failing = False
         while self._subscriptions:
             await asyncio.sleep(_PAUSE_SECONDS if is_failing else self._interval)

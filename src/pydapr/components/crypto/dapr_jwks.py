@@ -11,8 +11,9 @@ import threading
 from collections.abc import Mapping
 
 from pydapr.components import Seconds, Wrong, component, option, options
-from pydapr.components.crypto import KeyNotFound, LocalKeys
+from pydapr.components.crypto import KeyNotFound
 from pydapr.components.drivers import http, jwk, thread
+from pydapr.components.drivers.localkeys import LocalKeys
 from pydapr.observe import logging
 from pydapr.security import watch
 
@@ -47,7 +48,7 @@ class Jwks(LocalKeys):
             self._keys = await self._fetched()
             self._refreshing = asyncio.create_task(self._refresh())
             return
-        if "\0" not in self._given and os.path.isfile(self._given):
+        if "\0" not in self._given and await thread.run(os.path.isfile, self._given):
             self._file = self._given
             self._state = watch.state((self._file,))
             self._keys = await thread.run(_read, self._file)

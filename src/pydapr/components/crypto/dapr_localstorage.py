@@ -7,8 +7,9 @@ development: whoever reads the folder has the keys.
 import os
 
 from pydapr.components import Wrong, component, option, options
-from pydapr.components.crypto import CryptoError, LocalKeys
-from pydapr.components.drivers import jwk
+from pydapr.components.crypto import CryptoError
+from pydapr.components.drivers import jwk, thread
+from pydapr.components.drivers.localkeys import LocalKeys
 
 _FORMS: dict[str, jwk.Form] = {".json": "jwk", ".pem": "pem"}
 MAX_BYTES = 1024 * 1024
@@ -25,6 +26,9 @@ class LocalStorage(LocalKeys):
         self._path = os.path.normpath(options.path)
 
     async def open(self) -> None:
+        await thread.run(self._check)
+
+    def _check(self) -> None:
         try:
             os.stat(self._path)
         except OSError as error:

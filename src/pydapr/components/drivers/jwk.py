@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 RSA_OAEP = "RSA-OAEP-256"
 _AES_KW = "A256KW"
-_CBC = {"A128CBC-NOPAD": 16, "A192CBC-NOPAD": 24, "A256CBC-NOPAD": 32}
 
 MISMATCH = "key type mismatch"
 
@@ -201,14 +200,10 @@ def unwrap(key: Key, wrapped: bytes, algorithm: str) -> bytes:
 
 
 def _with_secret(key: Key, algorithm: str, work: Callable[[bytes], bytes]) -> bytes:
-    size = _CBC.get(algorithm, 32)
-    if key.kind != "oct" or len(key.secret) != size:
-        raise Unusable(MISMATCH)
-    if algorithm in _CBC:
-        # Documents have no place for a nonce, so what the scheme names here cannot be done by anybody.
-        raise Unusable("invalid nonce")
-    if algorithm != _AES_KW:
+    if algorithm != _AES_KW:  # also what documents may name besides: AES-CBC, for whose nonce they have no place
         raise Unusable("unsupported algorithm")
+    if key.kind != "oct" or len(key.secret) != 32:
+        raise Unusable(MISMATCH)
     return work(key.secret)
 
 

@@ -198,7 +198,8 @@ class Database:
     async def _clean(self, key: str, ended: str, interval: float) -> None:
         about, milliseconds = self._about, int(interval * 1000) - 100
         turn = (
-            f"INSERT INTO {about} (key, value) VALUES ($1, now()::text) ON CONFLICT (key) DO UPDATE SET value = now()::text "
+            f"INSERT INTO {about} (key, value) VALUES ($1, now()::text) "
+            "ON CONFLICT (key) DO UPDATE SET value = now()::text "
             f"WHERE (EXTRACT('epoch' FROM now() - {about}.value::timestamp with time zone) * 1000)::bigint > $2"
         )
         while True:

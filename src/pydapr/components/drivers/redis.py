@@ -5,7 +5,6 @@ that sentinels name (both `Server`), or for a cluster (`drivers.redis_cluster`).
 """
 
 import asyncio
-import contextlib
 import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -259,15 +258,14 @@ def _address(text: str, port: int) -> tuple[str, int]:
     host, colon, own = text.rpartition(":")
     if not colon or (":" in host and not host.endswith("]")):
         return text.strip("[]"), port or PORT
-    with contextlib.suppress(ValueError):
-        if port and int(own) != port:
-            raise Wrong(
-                f'redis host "{text}" already contains port {own}, but redisPort is set to {port}; '
-                "either remove the port from redisHost or remove the redisPort setting"
-            )
-        if 0 < int(own) < 65536:
-            return host.strip("[]"), int(own)
-    raise Wrong(f"metadata property redisHost: {own!r} is no port")
+    if not own.isdecimal() or not 0 < int(own) < 65536:
+        raise Wrong(f"metadata property redisHost: {own!r} is no port")
+    if port and int(own) != port:
+        raise Wrong(
+            f'redis host "{text}" already contains port {own}, but redisPort is set to {port}; '
+            "either remove the port from redisHost or remove the redisPort setting"
+        )
+    return host.strip("[]"), int(own)
 
 
 def _interval(text: str, default: float, name: str) -> float:

@@ -7,7 +7,7 @@ of the questions, so that a list of waiting ones is all there is to know.
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     import ssl
@@ -57,7 +57,7 @@ class Connection(asyncio.Protocol):
         if not self._out:
             self._loop.call_soon(self._flush)
         for command in commands:
-            self._out.append(self._pack(tuple(command)))
+            self._out.append(self._pack(tuple(command)))  # type: ignore[arg-type]  # its stub knows no unions
         self._waiting.append((future, len(commands)))
         if self._watch is None and self._timeout > 0:
             self._has_answered = False
@@ -78,8 +78,7 @@ class Connection(asyncio.Protocol):
     # -- asyncio's side --
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
 
     def data_received(self, data: bytes) -> None:
         reader, waiting = self._reader, self._waiting

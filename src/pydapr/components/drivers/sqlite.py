@@ -69,7 +69,12 @@ def place(connection_string: str, disable_wal: bool) -> Place:
     is_read_only = wanted.get("mode", [""])[0] == "ro" or wanted.get("immutable", [""])[0] == "1"
     journal = "MEMORY" if is_in_memory else "DELETE" if disable_wal or is_read_only else "WAL"
     uri = path if path.lower().startswith("file:") else f"file:{path}"
-    return Place(f"{uri}?{urlencode(wanted, doseq=True)}", (f"journal_mode({journal})", *pragmas), is_in_memory, path)
+    return Place(
+        f"{uri}?{urlencode(wanted, doseq=True)}",
+        (f"journal_mode({journal})", "synchronous(FULL)", *pragmas),
+        is_in_memory,
+        path,
+    )
 
 
 def connect(where: Place, busy: float) -> "sqlite3.Connection":

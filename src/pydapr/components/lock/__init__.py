@@ -11,7 +11,7 @@ from pydapr.components import Part
 
 
 class LockError(Exception):
-    """The store could not do what it was asked to, or does not know whether it did. The message is what the app reads."""
+    """The store could not do it, or does not know whether it did. The message is what the app reads."""
 
 
 class Unlocked(IntEnum):

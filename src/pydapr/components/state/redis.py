@@ -14,6 +14,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from heapq import nsmallest
+from typing import TYPE_CHECKING
 
 from pydapr.components import Wrong, component, option, options, state
 from pydapr.components.drivers import redis, redis_search
@@ -32,6 +33,10 @@ from pydapr.components.state import (
     Unavailable,
 )
 from pydapr.lib import query as queries
+
+if TYPE_CHECKING:
+    from pydapr.components.drivers.redis import Server
+    from pydapr.components.drivers.redis_cluster import Cluster
 
 _APPLY = """
 local gone = {}
@@ -113,7 +118,7 @@ class Redis(StateStore):
     def __init__(self, options: Options) -> None:
         self._settings = redis.settings(options)
         self._redis = redis.client(self._settings)
-        self._strong: redis.Server | redis.Cluster | None = None
+        self._strong: Server | Cluster | None = None
         """The connection for writes that wait for replicas, during which it does nothing else."""
         self._replicas = 0
         self._has_json = False

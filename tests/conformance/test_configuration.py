@@ -1,0 +1,174 @@
+"""Every configuration store runs through these cases; a new one needs its entry in `STORES`."""
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from pydapr import components
+from pydapr.components.configuration import ConfigurationError, ConfigurationStore, Item
+
+
+class Sqlite:
+    """A table that others change, too."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "configuration.db"
+        self.metadata = {"connectionString": str(self.path)}
+
+    def _run(self, sql: str, *given: object) -> None:
+        with contextlib.closing(sqlite3.connect(self.path, timeout=10)) as db, db:
+            db.execute(sql, given)
+
+    def put(self, key: str, value: str) -> None:
+        self._run(
+            "INSERT INTO configuration (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            key,
+            value,
+        )
+
+    def remove(self, key: str) -> None:
+        self._run("DELETE FROM configuration WHERE key = ?", key)
+
+
+class SqliteWithoutWal(Sqlite):
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.metadata["disableWAL"] = "true"
+
+
+Place = Sqlite
+"""Where items are, changed by others."""
+
+STORES: dict[str, list[Callable[[Path], Place]]] = {"configuration.sqlite": [Sqlite, SqliteWithoutWal]}
+CASES = [pytest.param(type_, fill, id=f"{type_}-{fill.__name__}") for type_, fills in STORES.items() for fill in fills]
+pytestmark = pytest.mark.parametrize(("type_", "fill"), CASES)
+
+Change = tuple[str, Mapping[str, Item]]
+
+
+@pytest.fixture
+def place(type_: str, fill: Callable[[Path], Place], tmp_path: Path) -> Place:
+    return fill(tmp_path)
+
+
+@pytest.fixture
+async def store(type_: str, place: Place) -> AsyncIterator[ConfigurationStore]:
+    found = components.find(type_)
+    assert found is not None
+    made = found.make(components.read(found.options, place.metadata))
+    assert isinstance(made, ConfigurationStore)
+    await made.open()
+    yield made
+    await made.close()
+
+
+class Told:
+    """What a subscription has told."""
+
+    def __init__(self) -> None:
+        self.changes: asyncio.Queue[Change] = asyncio.Queue()
+
+    async def __call__(self, name: str, items: Mapping[str, Item]) -> None:
+        await self.changes.put((name, items))
+
+    async def next(self) -> Change:
+        async with asyncio.timeout(10):
+            return await self.changes.get()
+
+
+async def test_items_by_key_and_all_of_them(store: ConfigurationStore, place: Place) -> None:
+    assert await store.get([], {}) == {}
+    place.put("a", "1")
+    place.put("b", "2")
+
+    assert {key: item.value for key, item in (await store.get([], {})).items()} == {"a": "1", "b": "2"}
+    assert list(await store.get(["b", "no"], {})) == ["b"]
+    assert await store.get(["no"], {}) == {}
+
+
+async def test_the_version_grows_with_the_value(store: ConfigurationStore, place: Place) -> None:
+    versions = []
+    for value in ("x", "y", "z"):
+        place.put("a", value)
+        versions.append((await store.get(["a"], {}))["a"].version)
+
+    assert versions == ["1", "2", "3"]
+
+
+async def test_a_change_is_told_with_the_id_of_the_subscription(store: ConfigurationStore, place: Place) -> None:
+    place.put("a", "0")
+    told = Told()
+    name = await store.subscribe(["a"], {}, told)
+
+    place.put("b", "x")
+    place.put("a", "1")
+
+    changed = await told.next()
+    assert (changed[0], {key: item.value for key, item in changed[1].items()}) == (name, {"a": "1"})
+    place.remove("a")
+    assert await told.next() == (name, {"a": Item()})
+    assert told.changes.empty()
+
+
+async def test_a_subscription_without_keys_is_for_all(store: ConfigurationStore, place: Place) -> None:
+    told = Told()
+    await store.subscribe([], {}, told)
+
+    for key in ("a", "b"):
+        place.put(key, "1")
+        assert list((await told.next())[1]) == [key]
+
+
+async def test_several_subscriptions_are_told_each(store: ConfigurationStore, place: Place) -> None:
+    one, two = Told(), Told()
+    names = [await store.subscribe(["a"], {}, one), await store.subscribe([], {}, two)]
+
+    place.put("a", "1")
+
+    assert [(await one.next())[0], (await two.next())[0]] == names
+
+
+async def test_who_is_slow_holds_nobody_up_and_gets_the_last(store: ConfigurationStore, place: Place) -> None:
+    told, may_go_on, seen = Told(), asyncio.Event(), list[str]()
+
+    async def slow(name: str, items: Mapping[str, Item]) -> None:
+        await may_go_on.wait()
+        seen.append(items["a"].value)
+
+    await store.subscribe(["a"], {}, slow)
+    await store.subscribe(["a"], {}, told)
+    for number in range(5):
+        place.put("a", str(number))
+        assert (await told.next())[1]["a"].value == str(number)
+
+    may_go_on.set()
+    async with asyncio.timeout(10):
+        while not seen or seen[-1] != "4":
+            await asyncio.sleep(0.01)
+    assert seen == sorted(set(seen))
+
+
+async def test_after_unsubscribing_nothing_is_told(store: ConfigurationStore, place: Place) -> None:
+    ended, told = Told(), Told()
+    name = await store.subscribe(["a"], {}, ended)
+    await store.unsubscribe(name)
+    await store.subscribe(["a"], {}, told)
+
+    place.put("a", "1")
+
+    await told.next()
+    assert ended.changes.empty()
+    for gone in (name, "never"):
+        with pytest.raises(ConfigurationError, match=f"subscription with id {gone} does not exist"):
+            await store.unsubscribe(gone)
+
+
+@pytest.mark.parametrize("text", ["", "a b", "ü'\"", "x" * 100_000])
+async def test_odd_values_and_keys(store: ConfigurationStore, place: Place, text: str) -> None:
+    place.put(f"k{text[:100]}", text)
+
+    assert (await store.get([f"k{text[:100]}"], {}))[f"k{text[:100]}"].value == text
