@@ -7,19 +7,22 @@ import ast
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import time
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+from tests import core
 
 from pydapr import cli, components, errors
 from pydapr.daprd import flags, measures
-from pydapr.lib import pflag
+from pydapr.lib import compiled, pflag
 from pydapr.observe import metrics
 from pydapr.resources import configuration
 from pydapr.sentry import flags as sentry_flags
@@ -341,15 +344,15 @@ def test_every_page_is_reached_from_the_readme() -> None:
 def test_compiled_functions_do_not_share_the_names_of_exceptions() -> None:
     """mypyc gives a name one type per function, and fails at run time where a second `except` has another."""
     shared = []
-    for name in compiled_modules():
-        for function in ast.walk(ast.parse(name.read_text())):
+    for path in core.sources():
+        for function in ast.walk(_tree(path)):
             if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
                 continue
             types: dict[str, set[str]] = {}
             for node in ast.walk(function):
                 if isinstance(node, ast.ExceptHandler) and node.name and node.type:
                     types.setdefault(node.name, set()).add(ast.unparse(node.type))
-            shared += [f"{name}:{function.lineno} {found}" for found, kinds in types.items() if len(kinds) > 1]
+            shared += [f"{_short(path)}:{function.lineno} {found}" for found, kinds in types.items() if len(kinds) > 1]
 
     assert not shared
 
