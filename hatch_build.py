@@ -28,7 +28,7 @@ from setuptools import setup
 
 config, work, out, *modules = sys.argv[1:]
 options = ["--config-file", config, "--cache-dir", work + "/m", *modules]
-extensions = mypycify(options, opt_level="2", debug_level="0", group_name="pydapr", target_dir=work + "/c")
+extensions = mypycify(options, opt_level="1", debug_level="0", group_name="pydapr", target_dir=work + "/c")
 setup(
     name="pydapr", packages=[], ext_modules=extensions,
     script_args=["--quiet", "build_ext", "--build-lib", out, "--build-temp", work + "/o"],
@@ -60,9 +60,9 @@ class Compiled(BuildHookInterface[Any]):
                 shutil.rmtree(folder, ignore_errors=True)
                 self.app.display_warning(f"pydapr is installed as plain Python, because it cannot be compiled: {error}")
                 return
-            names = [".".join(path.relative_to(root / "src").with_suffix("").parts) for path in sources]
-            (folder / "modules").write_text("\n".join(names))
             (folder / "sources").write_text(digest(sources))
+            names = [".".join(path.relative_to(root / "src").with_suffix("").parts) for path in sources]
+            (folder / "modules").write_text("\n".join([_suffix(), *names]))
         build_data["artifacts"].append(f"/{FOLDER}/")
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
@@ -77,9 +77,14 @@ def digest(sources: list[Path]) -> str:
 
 
 def _is_current(folder: Path, sources: list[Path]) -> bool:
-    stamp = folder / "sources"
-    library = folder / (LIBRARY + sysconfig.get_config_var("EXT_SUFFIX"))
-    return library.exists() and stamp.exists() and stamp.read_text() == digest(sources)
+    """Whether `folder` has these sources compiled, for this Python. Its list of modules is written last."""
+    if not (folder / "modules").exists() or not (folder / (LIBRARY + _suffix())).exists():
+        return False
+    return (folder / "sources").read_text() == digest(sources)
+
+
+def _suffix() -> str:
+    return str(sysconfig.get_config_var("EXT_SUFFIX"))
 
 
 def _is_unwanted() -> bool:

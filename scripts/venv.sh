@@ -53,10 +53,16 @@ print(*(requirement for name in sys.argv[2:] for requirement in groups[name]), s
 PY
 }
 
-# has_newer_core FILE: whether what hatch_build.py compiles has changed since; PYDAPR_PURE=1 does without it.
-has_newer_core() {
-    local core=("$ROOT/hatch_build.py" "$ROOT/src/pydapr/wire" "$ROOT/src/pydapr/net")
-    [ "${PYDAPR_PURE:-0}" != 1 ] && [ -n "$(find "${core[@]}" -name '*.py' -newer "$1" -print -quit)" ]
+# has_core STAMP: whether the compiled modules are those of the source, or none are wanted (hatch_build.py).
+has_core() {
+    local list=$ROOT/src/pydapr/_compiled/modules name
+    [ "${PYDAPR_PURE:-0}" = 1 ] && return
+    grep -qx "core" "$1" || return
+    [ -f "$list" ] || return 0
+    while read -r name; do
+        [ "$ROOT/src/${name//.//}.py" -nt "$1" ] && return 1
+    done < <(tail -n +2 "$list")
+    return 0
 }
 
 # install_into DIR [GROUP...]: the package itself, editable, and dependency groups. Does nothing when nothing
@@ -66,12 +72,12 @@ install_into() {
     local -a arguments=()
     shift
     if [ -f "$stamp" ] && [ "$stamp" -nt "$ROOT/pyproject.toml" ] && [ "$(head -n1 "$stamp")" = "$ROOT" ] &&
-        ! has_newer_core "$stamp"; then
+        has_core "$stamp"; then
         local missing=""
         for group in "$@"; do grep -qx "$group" "$stamp" || missing=$group; done
         [ -z "$missing" ] && return
     fi
-    say "Installing pydapr${*:+ and what is needed for: $*}"
+    say "Installing pydapr${*:+ and what is needed for: $*}; compiling it may take minutes (PYDAPR_PURE=1 does without)"
     if "$venv/bin/python" -m pip install --help | grep -q -- '--group'; then
         for group in "$@"; do arguments+=(--group "$ROOT/pyproject.toml:$group"); done
     else
@@ -81,5 +87,6 @@ install_into() {
     fi
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
         -e "$ROOT" ${arguments[@]+"${arguments[@]}"}
-    { say "$ROOT"; for group in "$@"; do say "$group"; done; } >"$stamp"
+    say "$ROOT" >"$stamp"
+    for group in $([ "${PYDAPR_PURE:-0}" = 1 ] || say core) "$@"; do say "$group"; done >>"$stamp"
 }

@@ -7,19 +7,22 @@ import ast
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import time
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+from tests import core
 
 from pydapr import cli, components, errors
 from pydapr.daprd import flags, measures
-from pydapr.lib import pflag
+from pydapr.lib import compiled, pflag
 from pydapr.observe import metrics
 from pydapr.resources import configuration
 from pydapr.sentry import flags as sentry_flags
@@ -337,3 +340,28 @@ def test_every_page_is_reached_from_the_readme() -> None:
         links = re.findall(r"\]\(([^)\s#]+\.md)", page.read_text(encoding="utf-8"))
         left += [(page.parent / link).resolve() for link in links if "://" not in link]
     assert set(PAGES) <= reached
+
+
+def test_compiled_functions_do_not_share_the_names_of_exceptions() -> None:
+    """mypyc gives a name one type per function, and fails at run time where a second `except` has another."""
+    shared = []
+    for path in core.sources():
+        for function in ast.walk(_tree(path)):
+            if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            types: dict[str, set[str]] = {}
+            for node in ast.walk(function):
+                if isinstance(node, ast.ExceptHandler) and node.name and node.type:
+                    types.setdefault(node.name, set()).add(ast.unparse(node.type))
+            shared += [f"{_short(path)}:{function.lineno} {found}" for found, kinds in types.items() if len(kinds) > 1]
+
+    assert not shared
+
+
+def test_the_core_is_compiled_where_it_can_be() -> None:
+    """A change that mypyc does not take would otherwise go unseen: the plain modules do the same, slower."""
+    header = Path(sysconfig.get_path("include"), "Python.h")
+    if os.environ.get("PYDAPR_PURE") or not header.exists() or not shutil.which("cc"):
+        pytest.skip("plain Python is wanted, or there is no compiler")
+
+    assert compiled.LIBRARY in sys.modules, "pip install -v -e . says why"

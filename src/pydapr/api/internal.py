@@ -118,8 +118,8 @@ class InternalApi:
             return
         try:
             data = await answer.body.read_all()
-        except BodyError as error:
-            raise RpcError(Code.UNKNOWN, str(error)) from None
+        except BodyError as broken:
+            raise RpcError(Code.UNKNOWN, str(broken)) from None
         finally:
             answer.close()
         grpc_server.reply(exchange, invocation.encode_response(answer.status, answer.headers, data))
@@ -138,8 +138,8 @@ class InternalApi:
         try:
             leading, payload, sequence = invocation.decode_stream(messages[0])
             request, given = invocation.decode_traced(leading)
-        except invocation.Invalid as error:
-            raise RpcError(Code.INTERNAL, f"grpc: error unmarshalling request: {error}") from None
+        except invocation.Invalid as invalid:
+            raise RpcError(Code.INTERNAL, f"grpc: error unmarshalling request: {invalid}") from None
         if not request.has_metadata or not request.has_message:
             text = "request does not contain the required fields in the leading chunk"
             raise RpcError(Code.INVALID_ARGUMENT, f"parsing InternalInvokeRequest error: {text}")

@@ -79,8 +79,8 @@ class GrpcApp:
                 return await self._exchange(block, message)
         except RpcError as error:
             return appcalls.Response(error.code, error.message.encode())
-        except BodyError as error:
-            return appcalls.Response(Code.UNAVAILABLE, str(error).encode())
+        except BodyError as broken:
+            return appcalls.Response(Code.UNAVAILABLE, str(broken).encode())
 
     async def _exchange(self, block: bytes, message: bytes) -> appcalls.Response:
         request = (await self.connection()).open(block, grpc.frame(message), True)

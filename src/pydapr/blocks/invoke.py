@@ -98,12 +98,12 @@ class Invoker:
         except paths.Invalid as error:
             status = RpcError(Code.INVALID_ARGUMENT, f"invalid method: {error}")
             raise InvokeFailed(f"failed to invoke, id: {target}, err: {status}") from None
-        except RpcError as error:
-            denied = error.code == Code.PERMISSION_DENIED
+        except RpcError as failure:
+            denied = failure.code == Code.PERMISSION_DENIED
             kind = InvokeDenied if denied else InvokeFailed
-            raise kind(f"failed to invoke, id: {target}, err: {error}") from None
-        except (NotFound, AppUnreachable, BodyError, ValueError) as error:
-            raise InvokeFailed(f"failed to invoke, id: {target}, err: {error}") from None
+            raise kind(f"failed to invoke, id: {target}, err: {failure}") from None
+        except (NotFound, AppUnreachable, BodyError, ValueError) as cause:
+            raise InvokeFailed(f"failed to invoke, id: {target}, err: {cause}") from None
 
     async def call_app(self, call: Call) -> Answer:
         """Calls the app beside this sidecar for another sidecar. Raises `RpcError`."""
@@ -115,8 +115,8 @@ class Invoker:
             raise RpcError(Code.INVALID_ARGUMENT, f"invalid method: {error}") from None
         try:
             return await self.app.invoke(call)
-        except (AppUnreachable, BodyError, RpcError) as error:
-            raise RpcError(Code.INTERNAL, f"error invoking app channel: {error}") from None
+        except (AppUnreachable, BodyError, RpcError) as cause:
+            raise RpcError(Code.INTERNAL, f"error invoking app channel: {cause}") from None
 
     async def _invoke_own(self, call: Call) -> Answer:
         if self.app is None:

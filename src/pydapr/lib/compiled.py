@@ -4,10 +4,14 @@ Called once, when the package is imported. The compiled modules are the same sou
 another Python version or machine are not taken, and `PYDAPR_PURE=1` in the environment chooses the plain ones.
 """
 
-import importlib
+from __future__ import annotations
+
 import os
 import sys
-from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, ModuleSpec
+
+TYPE_CHECKING = False  # every start pays for what is imported here, `dapr --help` too
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
 
 LIBRARY = "pydapr__mypyc"
 """The extension module that holds all of them; there is a small one for each beside it, which leads there."""
@@ -19,19 +23,23 @@ FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 class Finder:
     """Finds the compiled modules, before Python looks for their source."""
 
-    def __init__(self, names: frozenset[str]) -> None:
+    def __init__(self, names: frozenset[str], suffix: str) -> None:
         self.names = names
+        self._suffix = suffix
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         if name not in self.names:
             return None
+        from importlib import import_module
+        from importlib.machinery import ExtensionFileLoader, ModuleSpec
+
         if LIBRARY not in sys.modules:
             sys.path.insert(0, FOLDER)
             try:
-                importlib.import_module(LIBRARY)
+                import_module(LIBRARY)
             finally:
                 sys.path.remove(FOLDER)
-        file = os.path.join(FOLDER, *name.split(".")) + EXTENSION_SUFFIXES[0]
+        file = os.path.join(FOLDER, *name.split(".")) + self._suffix
         spec = ModuleSpec(name, ExtensionFileLoader(name, file), origin=file)
         spec.has_location = True
         return spec
@@ -41,6 +49,10 @@ def install() -> None:
     """Has Python take the compiled modules, if there are any for it and they are wanted."""
     if os.environ.get("PYDAPR_PURE", "") not in ("", "0"):
         return
-    if os.path.exists(os.path.join(FOLDER, LIBRARY + EXTENSION_SUFFIXES[0])):
+    try:
         with open(os.path.join(FOLDER, "modules"), encoding="ascii") as file:
-            sys.meta_path.insert(0, Finder(frozenset(file.read().split())))
+            suffix, *names = file.read().split()
+    except FileNotFoundError:
+        return
+    if suffix.startswith(f".{sys.implementation.cache_tag}-"):
+        sys.meta_path.insert(0, Finder(frozenset(names), suffix))

@@ -83,10 +83,10 @@ class Pool:
             raise Unreachable(f"no connection within {CONNECT_SECONDS:g} s") from None
         except lookup.NoSuchHost as error:
             raise NoSuchHost(str(error)) from None
-        except OSError as error:
-            if type(error).__module__ == "ssl":
-                raise Untrusted(_tls_reason(error)) from None
-            raise Unreachable(_reason(error)) from None
+        except OSError as refused:
+            if type(refused).__module__ == "ssl":
+                raise Untrusted(_tls_reason(refused)) from None
+            raise Unreachable(_reason(refused)) from None
         if not connection.is_reusable:
             raise Disconnected("EOF")  # lost again before it could be used
         return connection

@@ -89,8 +89,8 @@ class Payloads(Body):
                     raise BodyError(f"body shorter than its Content-Length of {self.length}")
             except RpcError as error:
                 self.fail(BodyError(str(error)))
-            except BodyError as error:
-                self.fail(error)
+            except BodyError as broken:
+                self.fail(broken)
             else:
                 self.end()
         return await super().read()

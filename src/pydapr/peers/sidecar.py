@@ -212,8 +212,8 @@ async def _connection(pool: http2_pool.Pool, address: str) -> http2_client.Clien
         return await pool.connection(address)
     except http2_pool.Distrusted as error:
         raise Unreached(Code.UNAVAILABLE, f'connection error: desc = "{error}"') from None
-    except http2_pool.Unreachable as error:
-        text = f'connection error: desc = "transport: Error while dialing: {error}"'
+    except http2_pool.Unreachable as unreached:
+        text = f'connection error: desc = "transport: Error while dialing: {unreached}"'
         raise Unreached(Code.UNAVAILABLE, text) from None
 
 
@@ -281,8 +281,8 @@ async def _rpc_answer(leading: bytes, body: Body) -> Answer:
         response.data = await body.read_all()
     except appcalls.Invalid as error:
         raise RpcError(Code.INTERNAL, f"error receiving message: {error}") from None
-    except BodyError as error:
-        raise RpcError(Code.UNKNOWN, str(error)) from None
+    except BodyError as broken:
+        raise RpcError(Code.UNKNOWN, str(broken)) from None
     return rpc.RpcAnswer(response)
 
 
@@ -304,13 +304,13 @@ async def _first_messages(request: http2_client.Request, reader: grpc.MessageRea
         _check_end(request)
     except http2_client.Refused as error:
         raise Unreached(Code.UNAVAILABLE, str(error)) from None
-    except Disconnected as error:
+    except Disconnected as lost:
         code = Code.UNAVAILABLE if request.reset_code is None else grpc.code_of_reset(request.reset_code)
-        raise RpcError(code, str(error)) from None
+        raise RpcError(code, str(lost)) from None
     except TooLarge:
         raise
-    except BodyError as error:
-        raise RpcError(Code.UNKNOWN, str(error)) from None
+    except BodyError as broken:
+        raise RpcError(Code.UNKNOWN, str(broken)) from None
     raise RpcError(Code.INTERNAL, "the call ended without a response")
 
 

@@ -17,7 +17,7 @@ from pydapr.policy import breaker
 from pydapr.policy.resiliency import Names, Resiliency
 from pydapr.policy.retry import Retry
 
-pytestmark = pytest.mark.plain  # its calls stand for exchanges, which compiled code takes as they are
+pytestmark = pytest.mark.plain  # what stands for classes of ours here is no such class
 
 ABORTED = replay.Failed(Code.ABORTED, "not now", trailers=((b"grpc-status", b"10"), (b"x-last", b"1")))
 UNREACHED = RpcError(Code.UNAVAILABLE, "connection refused")

@@ -91,6 +91,8 @@ def test_help_and_version_import_little(line: str, ours: set[str]) -> None:
     expected = {
         "pydapr",
         "pydapr.cli",
+        "pydapr.lib",
+        "pydapr.lib.compiled",
         *(f"pydapr.cli.{name}" for name in {"grammar", "status", "usage", *ours}),
     }
     assert {name for name in imported if name.startswith("pydapr")} == expected

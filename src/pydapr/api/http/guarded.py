@@ -79,10 +79,10 @@ class GuardedCalls:
             if self._failed is not None:
                 self._failed()
             await invoke.pass_on(exchange, failed.answer, failed.held)
-        except PassedOn as failed:
-            if self._failed is not None and failed.is_counted:
+        except PassedOn as passed_on:
+            if self._failed is not None and passed_on.is_counted:
                 self._failed()
-            log.debug(f"HTTP service invocation completed: {failed}")
+            log.debug(f"HTTP service invocation completed: {passed_on}")
         except (DeadlineExceeded, Refused) as error:
             if exchange.is_begun:
                 log.warning(f"HTTP service invocation failed to complete with error: {error}")

@@ -69,13 +69,13 @@ class Router:
             self._respond(exchange, error)
         except (Disconnected, ConnectionError):
             exchange.abort()
-        except BodyError as error:
-            self._respond(exchange, Internal(str(error)))
-        except ValueError as error:
-            _refuse(exchange, error)
-        except Exception as error:
-            log.error(f"Unexpected error while answering {exchange.method.decode()}: {error!r}")
-            self._respond(exchange, Internal(f"unexpected error: {error!r}"))
+        except BodyError as broken:
+            self._respond(exchange, Internal(str(broken)))
+        except ValueError as wrong:
+            _refuse(exchange, wrong)
+        except Exception as fault:
+            log.error(f"Unexpected error while answering {exchange.method.decode()}: {fault!r}")
+            self._respond(exchange, Internal(f"unexpected error: {fault!r}"))
         finally:
             if metrics is not None:
                 metrics.answered(
