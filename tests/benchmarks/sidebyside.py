@@ -177,6 +177,12 @@ class Build:
         until(lambda: request(http_port, "GET", "/v1.0/healthz")[0] == 204, f"{app_id} is ready")
         return Sidecar(process, http_port, time.monotonic() - began, cpu_seconds(process.pid))
 
+    def redis(self, port: int) -> None:
+        """Starts a Redis server that keeps nothing on the disk."""
+        command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        self._started.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=self.work))
+        until(lambda: _listens(port), "redis-server listens")
+
     def stop(self) -> None:
         for process in self._started:
             process.send_signal(signal.SIGINT)
@@ -187,6 +193,14 @@ class Build:
                 process.kill()
                 process.wait()
         self._started.clear()
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 @contextlib.contextmanager
@@ -241,12 +255,47 @@ def invoke(connections: int, with_mtls: bool = False) -> Callable[[Build, int, i
     return case
 
 
+def state(store: str, saves: bool) -> Callable[[Build, int, int], Numbers]:
+    """One key of 1 KB, saved or read by 16 connections."""
+
+    def case(build: Build, echo_port: int, seconds: int) -> Numbers:
+        metadata = []
+        if store == "redis":
+            [port] = free_ports(1)
+            build.redis(port)
+            metadata = [{"name": "redisHost", "value": f"127.0.0.1:{port}"}]
+        about = {"type": f"state.{store}", "version": "v1", "metadata": metadata}
+        resource = {"apiVersion": "dapr.io/v1alpha1", "kind": "Component", "metadata": {"name": "store"}, "spec": about}
+        folder = build.work / build.unique("resources")
+        folder.mkdir()
+        (folder / "store.yaml").write_text(json.dumps(resource))
+        sidecar = build.daprd(build.unique("state"), 0, {"--resources-path": str(folder)})
+        body = json.dumps([{"key": "key", "value": "x" * BODY_BYTES}])
+        until(lambda: request(sidecar.http_port, "POST", "/v1.0/state/store", body.encode())[0] == 204, "it saves")
+        url = f"http://127.0.0.1:{sidecar.http_port}/v1.0/state/store{'' if saves else '/key'}"
+        script = build.work / "state.lua"
+        headers = 'wrk.headers["Content-Type"] = "application/json"\n'
+        script.write_text(f"wrk.method = 'POST'\nwrk.body = '{body}'\n{headers}" if saves else "wrk.method = 'GET'\n")
+        wrk(url, script, 16, WARM_SECONDS)
+        before = cpu_seconds(sidecar.pid)
+        numbers, calls = wrk(url, script, 16, seconds)
+        numbers["cpu_caller_us"] = (cpu_seconds(sidecar.pid) - before) / calls * 1e6
+        numbers["pss_mib"] = pss_mib(sidecar.pid)
+        return numbers
+
+    return case
+
+
 CASES: dict[str, Callable[[Build, int, int], Numbers]] = {
     "startup": startup,
     "invoke, 1 connection": invoke(1),
     "invoke, 16 connections": invoke(16),
     "invoke, 64 connections": invoke(64),
     "invoke-mtls, 16 connections": invoke(16, with_mtls=True),
+    "state-get, in-memory": state("in-memory", saves=False),
+    "state-save, in-memory": state("in-memory", saves=True),
+    "state-get, redis": state("redis", saves=False),
+    "state-save, redis": state("redis", saves=True),
 }
 
 

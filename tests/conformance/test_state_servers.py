@@ -154,6 +154,40 @@ async def test_what_has_ended_is_removed_in_time(type_: str, name: str, key: str
                 assert await store.get(key + "stays") is not None
 
 
+async def test_etag_that_does_not_match_costs_mysql_no_connection(name: str, key: str) -> None:
+    server = servers.shared(mysql_servers.server)
+
+    def connections() -> int:
+        return int(server.sql("SHOW GLOBAL STATUS LIKE 'Connections'").split()[1])
+
+    async with opened("state.mysql", TABLES["state.mysql"](name)) as store:
+        await store.set(Set(key, b"1"))
+        before = await asyncio.to_thread(connections)
+        late: list[Set | Delete] = [Set(key, b"2", etag="other"), Delete(key, etag="other")]
+        for operation in late * 3:
+            with pytest.raises(ETagMismatch):
+                await store.transact([Set(key + "b", b"1"), operation])
+
+        assert await asyncio.to_thread(connections) == before + 1  # who asks is one
+
+
+@pytest.mark.parametrize("mode", ["NO_BACKSLASH_ESCAPES", "ANSI", "TRADITIONAL"])
+async def test_modes_of_mysql_change_nothing_in_keys_and_values(name: str, key: str, mode: str) -> None:
+    server = servers.shared(mysql_servers.server)
+    before = server.sql("SELECT @@GLOBAL.sql_mode")
+    server.sql(f"SET GLOBAL sql_mode = '{mode}'")
+    try:
+        async with opened("state.mysql", TABLES["state.mysql"](name)) as store:
+            for odd in ("back\\slash'", "q'\"uote` OR 1=1 -- ", "\\' OR '1'='1"):
+                await store.set(Set(key + odd, odd.encode()))
+                item = await store.get(key + odd)
+                assert item is not None
+                assert item.value == odd.encode()
+                assert (await store.keys(key + odd, limit=5)).keys == [key + odd]
+    finally:
+        server.sql(f"SET GLOBAL sql_mode = '{before}'")
+
+
 @pytest.mark.parametrize("type_", TABLES)
 async def test_database_that_cannot_be_reached_ends_the_start_and_hides_the_password(type_: str) -> None:
     [port] = servers.free_ports(1)

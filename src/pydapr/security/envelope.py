@@ -5,7 +5,6 @@ Bytes in, bytes out: who wraps the key of a document, and where its bytes come f
 """
 
 import base64
-import hashlib
 import hmac
 import json
 import os
@@ -229,10 +228,10 @@ class Opener(_Segments):
 
 
 def _sign(file_key: bytes, signed: bytes) -> bytes:
-    return hmac.digest(_derive(file_key, b"", b"header"), signed, hashlib.sha256)
+    return hmac.digest(_derive(file_key, b"", b"header"), signed, "sha256")
 
 
 def _derive(key: bytes, salt: bytes, purpose: bytes) -> bytes:
     """HKDF-SHA-256 (RFC 5869) for the 32 bytes that its first block has."""
-    extracted = hmac.digest(salt, key, hashlib.sha256)
-    return hmac.digest(extracted, purpose + b"\x01", hashlib.sha256)
+    extracted = hmac.digest(salt, key, "sha256")
+    return hmac.digest(extracted, purpose + b"\x01", "sha256")

@@ -28,6 +28,15 @@ spec:
   metadata: [{{name: connectionString, value: "{path}"}}]
 """
 
+POLICIES = """
+apiVersion: dapr.io/v1alpha1
+kind: Resiliency
+metadata: {name: policies}
+spec:
+  policies: {retries: {again: {policy: constant, duration: 10ms, maxRetries: 1000}}}
+  targets: {components: {store: {inbound: {retry: again}}}}
+"""
+
 LIMIT = 10.0
 
 
@@ -108,7 +117,7 @@ def test_items_are_read(world: World, table: Table) -> None:
     assert sidecar.call("GET", "/v1.0/configuration/store").status == 204
     table.put("a", "1 <&>")
     table.put("ü", "")
-    table.run("UPDATE configuration SET metadata = '{\"by\": \"me\", \"n\": 1}' WHERE key = 'a'")
+    table.run('UPDATE configuration SET metadata = \'{"by": "me", "n": 1}\' WHERE key = \'a\'')
     table.put("b", "2")
     table.put("b", "3")
 
@@ -158,7 +167,9 @@ def test_the_app_is_told_of_changes_until_it_unsubscribes(world: World, table: T
     table.put("a", "3")
     assert told.next()[1]["id"] == everything["id"]
     assert told.calls.empty()
-    message = f"failed to unsubscribe to configuration request {made['id']}: subscription with id {made['id']} does not exist"
+    message = (
+        f"failed to unsubscribe to configuration request {made['id']}: subscription with id {made['id']} does not exist"
+    )
     assert get(sidecar, f"/v1.0/configuration/store/{made['id']}/unsubscribe") == (500, {"message": message})
 
 
@@ -176,6 +187,23 @@ def test_what_the_app_does_not_take_is_logged_and_later_changes_come(world: Worl
     assert told.next()[1]["items"]["a"]["value"] == "2"
 
 
+def test_an_inbound_policy_has_the_app_told_again(world: World, table: Table) -> None:
+    world.write("resources/policies.yaml", POLICIES)
+    told = Told()
+    sidecar = sidecar_of(world, world.app(told))
+    get(sidecar, "/v1.0/configuration/store/subscribe")
+    told.answer = "500 Internal Server Error"
+
+    table.put("a", "1")
+
+    first, again = told.next(), told.next()
+    assert first == again
+    told.answer = "200 OK"
+    table.put("a", "2")
+    while told.next()[1]["items"]["a"]["value"] != "2":
+        pass
+
+
 @pytest.mark.parametrize("suffix", ["", "Alpha1"])
 def test_a_stream_has_the_id_first_and_then_changes(world: World, table: Table, channel: Any, suffix: str) -> None:
     made = channel(sidecar_of(world))
@@ -188,7 +216,9 @@ def test_a_stream_has_the_id_first_and_then_changes(world: World, table: Table, 
     second = next(changes)
     assert (second.id, {key: item.value for key, item in second.items.items()}) == (first.id, {"a": "1"})
 
-    end = made.unary_unary(f"{DAPR}UnsubscribeConfiguration{suffix}", None, pb.UnsubscribeConfigurationResponse.FromString)
+    end = made.unary_unary(
+        f"{DAPR}UnsubscribeConfiguration{suffix}", None, pb.UnsubscribeConfigurationResponse.FromString
+    )
     request = pb.UnsubscribeConfigurationRequest(store_name="store", id=first.id).SerializeToString()
     assert end(request, timeout=10).ok is True
     assert list(changes) == []
@@ -230,7 +260,7 @@ def test_of_many_changes_the_last_is_told(world: World, table: Table, channel: A
     for number in range(200):
         table.put("a", str(number))
 
-    seen = []
+    seen: list[int] = []
     while not seen or seen[-1] != 199:
         seen.append(int(next(changes).items["a"].value))
     assert seen == sorted(set(seen))

@@ -50,7 +50,9 @@ def error(sidecar: Sidecar, target: str, *headers: str, body: bytes = b"x") -> t
 def test_a_document_comes_back(sidecar: Sidecar, size: int, cipher: str) -> None:
     data = bytes(index * 7 % 251 for index in range(size))
 
-    document = encrypted(sidecar, data, "deep/raw", "aes", *([f"dapr-data-encryption-cipher: {cipher}"] if cipher else []))
+    document = encrypted(
+        sidecar, data, "deep/raw", "aes", *([f"dapr-data-encryption-cipher: {cipher}"] if cipher else [])
+    )
 
     header = document.split(b"\n", 3)
     manifest = json.loads(header[1])
@@ -110,9 +112,27 @@ def test_a_name_is_escaped_in_the_document_as_the_original_does(sidecar: Sidecar
     ("provider", "headers", "status", "code", "message"),
     [
         ("none", {}, 400, "ERR_CRYPTO_PROVIDER_NOT_FOUND", "crypto provider none not found"),
-        ("files", {"dapr-key-wrap-algorithm": "RSA"}, 400, "ERR_BAD_REQUEST", "invalid request: missing header 'dapr-key-name'"),
-        ("files", {"dapr-key-name": "x"}, 400, "ERR_BAD_REQUEST", "invalid request: missing header 'dapr-key-wrap-algorithm'"),
-        ("files", ("rsa.pem", "rot13"), 500, "ERR_CRYPTO", FAILED + "option Algorithm is not valid: algorithm ROT13 is not supported"),
+        (
+            "files",
+            {"dapr-key-wrap-algorithm": "RSA"},
+            400,
+            "ERR_BAD_REQUEST",
+            "invalid request: missing header 'dapr-key-name'",
+        ),
+        (
+            "files",
+            {"dapr-key-name": "x"},
+            400,
+            "ERR_BAD_REQUEST",
+            "invalid request: missing header 'dapr-key-wrap-algorithm'",
+        ),
+        (
+            "files",
+            ("rsa.pem", "rot13"),
+            500,
+            "ERR_CRYPTO",
+            FAILED + "option Algorithm is not valid: algorithm ROT13 is not supported",
+        ),
         (
             "files",
             {"dapr-key-name": "x", "dapr-key-wrap-algorithm": "RSA", "dapr-data-encryption-cipher": "caesar"},
@@ -124,9 +144,21 @@ def test_a_name_is_escaped_in_the_document_as_the_original_does(sidecar: Sidecar
         ("files", ("base64", "RSA"), 500, "ERR_CRYPTO", NOT_WRAPPED + "failed to encrypt data: key type mismatch"),
         ("files", ("ec.pem", "RSA"), 500, "ERR_CRYPTO", NOT_WRAPPED + "failed to encrypt data: key type mismatch"),
         ("files", ("short", "AES"), 500, "ERR_CRYPTO", NOT_WRAPPED + "failed to encrypt data: key type mismatch"),
-        ("files", ("short", "A128CBC-NOPAD"), 500, "ERR_CRYPTO", NOT_WRAPPED + "failed to encrypt data: unsupported algorithm"),
+        (
+            "files",
+            ("short", "A128CBC-NOPAD"),
+            500,
+            "ERR_CRYPTO",
+            NOT_WRAPPED + "failed to encrypt data: unsupported algorithm",
+        ),
         ("files", ("sign.json", "AES"), 500, "ERR_CRYPTO", NOT_WRAPPED + "key cannot perform the 'wrapKey' operation"),
-        ("files", ("unwraps.json", "AES"), 500, "ERR_CRYPTO", NOT_WRAPPED + "key cannot perform the 'wrapKey' operation"),
+        (
+            "files",
+            ("unwraps.json", "AES"),
+            500,
+            "ERR_CRYPTO",
+            NOT_WRAPPED + "key cannot perform the 'wrapKey' operation",
+        ),
         ("files", ("gcm.json", "AES"), 500, "ERR_CRYPTO", NOT_WRAPPED + "key cannot be used with algorithm 'A256KW'"),
         (
             "files",
@@ -135,9 +167,15 @@ def test_a_name_is_escaped_in_the_document_as_the_original_does(sidecar: Sidecar
             "ERR_CRYPTO",
             NOT_WRAPPED + "failed to retrieve the key encryption key: invalid key path: cannot contain '..'",
         ),
-        ("set", ("x", "AES"), 500, "ERR_CRYPTO", NOT_WRAPPED + "failed to retrieve the key encryption key: key not found"),
+        (
+            "set",
+            ("x", "AES"),
+            500,
+            "ERR_CRYPTO",
+            NOT_WRAPPED + "failed to retrieve the key encryption key: key not found",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_encrypted_is_answered_as_the_original_does(
     sidecar: Sidecar, provider: str, headers: dict[str, str] | tuple[str, str], status: int, code: str, message: str
 ) -> None:
@@ -150,8 +188,12 @@ def test_what_cannot_be_encrypted_is_answered_as_the_original_does(
 
 @pytest.mark.parametrize(
     ("key", "reason"),
-    [("gone", "failed to load key 'gone': open "), ("bad.pem", "failed to parse key"), ("bad.json", "failed to parse key")],
-)  # fmt: skip
+    [
+        ("gone", "failed to load key 'gone': open "),
+        ("bad.pem", "failed to parse key"),
+        ("bad.json", "failed to parse key"),
+    ],
+)
 def test_a_file_that_is_no_key_is_named_or_not_shown(sidecar: Sidecar, key: str, reason: str) -> None:
     status, code, message = error(sidecar, ENCRYPT % "files", f"dapr-key-name: {key}", "dapr-key-wrap-algorithm: AES")
 
@@ -171,10 +213,13 @@ def test_a_file_that_is_no_key_is_named_or_not_shown(sidecar: Sidecar, key: str,
         (b"dapr.io/enc/v1\n{}\n", "invalid header: message authentication code not found"),
         (b"dapr.io/enc/v1\n{}\nx\n", "invalid header: invalid manifest"),
         (b"dapr.io/enc/v1\n[]\nx\n", "invalid header: invalid manifest"),
-        (b'dapr.io/enc/v1\n{"kw":true,"wfk":"AA==","cph":1,"np":"AAAAAAAAAA=="}\nx\n', "invalid header: invalid manifest"),
+        (
+            b'dapr.io/enc/v1\n{"kw":true,"wfk":"AA==","cph":1,"np":"AAAAAAAAAA=="}\nx\n',
+            "invalid header: invalid manifest",
+        ),
         (b"x" * 100_000, "invalid header: scheme name not found"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_document_is_told_as_the_original_does(sidecar: Sidecar, document: bytes, reason: str) -> None:
     assert error(sidecar, DECRYPT % "files", body=document) == (500, "ERR_CRYPTO", FAILED + reason)
 

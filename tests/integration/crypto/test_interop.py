@@ -14,7 +14,11 @@ pytestmark = pytest.mark.skipif(not harness.ORIGINAL, reason="PYDAPR_ORIGINAL na
 def test_each_reads_what_the_other_wrote(shared_world: World, size: int, key: str, algorithm: str, cipher: str) -> None:
     ours, original = _both(shared_world)
     data = bytes(index * 7 % 251 for index in range(size))
-    headers = (f"dapr-key-name: {key}", f"dapr-key-wrap-algorithm: {algorithm}", f"dapr-data-encryption-cipher: {cipher}")
+    headers = (
+        f"dapr-key-name: {key}",
+        f"dapr-key-wrap-algorithm: {algorithm}",
+        f"dapr-data-encryption-cipher: {cipher}",
+    )
 
     for writer, reader in ((ours, original), (original, ours)):
         document = writer.call("PUT", "/v1.0-alpha1/crypto/files/encrypt", *headers, body=data)

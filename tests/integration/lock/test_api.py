@@ -92,31 +92,63 @@ def test_a_lock_ends_with_its_time(sidecar: Sidecar) -> None:
 @pytest.mark.parametrize(
     ("path", "body", "status", "code", "message"),
     [
-        ("lock/none-such", {"resourceId": "a", "lockOwner": "b", "expiryInSeconds": 1}, 400, "ERR_LOCK_STORE_NOT_FOUND", "lock store none-such not found"),
-        ("unlock/none-such", {"resourceId": "a", "lockOwner": "b"}, 400, "ERR_LOCK_STORE_NOT_FOUND", "lock store none-such not found"),
+        (
+            "lock/none-such",
+            {"resourceId": "a", "lockOwner": "b", "expiryInSeconds": 1},
+            400,
+            "ERR_LOCK_STORE_NOT_FOUND",
+            "lock store none-such not found",
+        ),
+        (
+            "unlock/none-such",
+            {"resourceId": "a", "lockOwner": "b"},
+            400,
+            "ERR_LOCK_STORE_NOT_FOUND",
+            "lock store none-such not found",
+        ),
         ("lock/appid", b"", 400, "ERR_MALFORMED_REQUEST", "ExpiryInSeconds is not positive in lock store appid"),
-        ("lock/appid", {"expiryInSeconds": -1}, 400, "ERR_MALFORMED_REQUEST", "ExpiryInSeconds is not positive in lock store appid"),
+        (
+            "lock/appid",
+            {"expiryInSeconds": -1},
+            400,
+            "ERR_MALFORMED_REQUEST",
+            "ExpiryInSeconds is not positive in lock store appid",
+        ),
         ("lock/appid", {"expiryInSeconds": 1}, 400, "ERR_MALFORMED_REQUEST", "ResourceId is empty in lock store appid"),
-        ("lock/appid", {"expiryInSeconds": "1", "resource_id": "a"}, 400, "ERR_MALFORMED_REQUEST", "LockOwner is empty in lock store appid"),
+        (
+            "lock/appid",
+            {"expiryInSeconds": "1", "resource_id": "a"},
+            400,
+            "ERR_MALFORMED_REQUEST",
+            "LockOwner is empty in lock store appid",
+        ),
         ("unlock/appid", {"more": 1}, 400, "ERR_MALFORMED_REQUEST", "ResourceId is empty in lock store appid"),
         ("unlock/appid", {"resourceId": "a"}, 400, "ERR_MALFORMED_REQUEST", "LockOwner is empty in lock store appid"),
         (
-            "lock/appid", {"resourceId": "a||b", "lockOwner": "b", "expiryInSeconds": 1}, 500, "ERR_TRY_LOCK",
+            "lock/appid",
+            {"resourceId": "a||b", "lockOwner": "b", "expiryInSeconds": 1},
+            500,
+            "ERR_TRY_LOCK",
             "failed to try acquiring lock: input key/keyPrefix 'a||b' can't contain '||'",
         ),
         (
-            "unlock/appid", {"resourceId": "a||b", "lockOwner": "b"}, 500, "ERR_UNLOCK",
+            "unlock/appid",
+            {"resourceId": "a||b", "lockOwner": "b"},
+            500,
+            "ERR_UNLOCK",
             "failed to release lock: input key/keyPrefix 'a||b' can't contain '||'",
         ),
     ],
-)  # fmt: skip
+)
 def test_error_is_answered_as_the_original_does(
     sidecar: Sidecar, path: str, body: object, status: int, code: str, message: str
 ) -> None:
     assert post(sidecar, path, body) == (status, {"errorCode": code, "message": message})
 
 
-@pytest.mark.parametrize("body", [b"{", b"[]", b'{"expiryInSeconds": "x"}', b'{"expiryInSeconds": 1.5}', b'{"lockOwner": 1}'])
+@pytest.mark.parametrize(
+    "body", [b"{", b"[]", b'{"expiryInSeconds": "x"}', b'{"expiryInSeconds": 1.5}', b'{"lockOwner": 1}']
+)
 def test_a_body_that_is_none_is_refused(sidecar: Sidecar, body: bytes) -> None:
     status, told = post(sidecar, "lock/appid", body)
 

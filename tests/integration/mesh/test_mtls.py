@@ -8,8 +8,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
 from tests.integration import harness
+from tests.integration.grpc_app import GrpcApp
 from tests.integration.harness import Sidecar, World
 from tests.integration.mtls.load import Load, await_renewals
 from tests.integration.sentry.authority import CONFIGURATION, OURS, THEIRS, Authority
@@ -101,3 +103,26 @@ def test_renewals_of_either_pass_unnoticed(world: World, tmp_path: Path, caller:
         sentry.kill()
     assert not load.failures
     assert load.count > 50
+
+
+@pytest.mark.parametrize(("caller", "callee"), [("ours", "ours"), ("ours", "original"), ("original", "ours")])
+def test_grpc_calls_pass_through(world: World, tmp_path: Path, caller: str, callee: str) -> None:
+    sentry = Authority(tmp_path / "authority")
+    app = GrpcApp()
+    try:
+        sentry.await_ready()
+        flags = ("--enable-mtls", "--sentry-address", sentry.address)
+        environment = {"DAPR_TRUST_ANCHORS": sentry.anchors}
+        one = world.daprd("caller", None, *flags, environment=environment, program=PROGRAMS[caller]).await_ready()
+        kind = ("--app-protocol", "grpc")
+        other = world.daprd(
+            "callee", app.port, *flags, *kind, environment=environment, program=PROGRAMS[callee]
+        ).await_ready()
+        metadata = (("dapr-app-id", other.app_id),)
+        with grpc.insecure_channel(f"127.0.0.1:{one.grpc}") as channel:
+            call = channel.unary_unary("/my.Service/Unary")
+            for size in (0, 1000, 1_000_000):
+                assert call(b"x" * size, metadata=metadata, timeout=harness.LIMIT) == b"x" * size
+    finally:
+        app.close()
+        sentry.kill()

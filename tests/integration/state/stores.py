@@ -28,5 +28,7 @@ def sqlite(world: World, name: str = "lite", file: str = "state.db", /, **metada
 
 def start(world: World, *resources: str, name: str = "app", flags: tuple[str, ...] = (), **options: Any) -> Sidecar:
     """A sidecar with these resources; its app id is the name with what the world adds."""
-    folder = world.write(f"resources-{name}-{len(resources)}/all.yaml", "".join(resources)).parent
+    folder = world.folder / f"resources-{name}"
+    for number, resource in enumerate(resources):
+        world.write(f"{folder.name}/{number}.yaml", resource)
     return world.daprd(name, None, "--resources-path", str(folder), *flags, **options)

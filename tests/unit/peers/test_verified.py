@@ -75,6 +75,7 @@ async def test_an_idle_connection_is_closed_by_a_change(world: World) -> None:
     assert await world.connection() is not first
 
 
+@pytest.mark.plain
 async def test_pools_that_nobody_uses_are_forgotten(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verified, "KNOWN", 2)
     used = world.pools.of("callee", "default")

@@ -37,11 +37,11 @@ class Measured:
         self.told.append((component, operation, is_success))
 
 
-def made(direction: str = resiliency.OUTBOUND, **names: str) -> operations.Operations:
+def made(direction: str = resiliency.OUTBOUND, retry: str = "", timeout: str = "") -> operations.Operations:
     policies = Resiliency()
     policies.retries["again"] = Retry(duration=0.0, max_retries=2)
     policies.timeouts["soon"] = 0.01
-    given = Names(**names)
+    given = Names(retry=retry, timeout=timeout)
     inbound, outbound = (given, Names()) if direction == resiliency.INBOUND else (Names(), given)
     policies.add_component("store", inbound, outbound)
     return operations.Operations(resiliency.LOCK, Broken, policies, direction)

@@ -101,8 +101,8 @@ def test_a_header_that_never_ends_is_given_up() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"kw": 0}, {"kw": 6}, {"kw": "1"}, {"kw": None}, {"kw": True}, {"cph": 3}, {"cph": 1.0}, {"wfk": ""}, {"wfk": "?"},
-        {"np": "AAAA"}, {"np": 7}, {"k": 7}, {"wfk": None},
+        {"kw": 0}, {"kw": 6}, {"kw": "1"}, {"kw": None}, {"kw": True}, {"cph": 3}, {"cph": 1.0}, {"wfk": ""},
+        {"wfk": "?"}, {"np": "AAAA"}, {"np": 7}, {"k": 7}, {"wfk": None},
     ],
 )  # fmt: skip
 def test_a_manifest_with_a_fault_is_refused_without_saying_which(change: dict[str, object]) -> None:

@@ -1,9 +1,14 @@
 """What cryptographic providers have in common that have the keys themselves, as files or as a set."""
 
+import asyncio
 from abc import abstractmethod
+from collections.abc import Callable
 
 from pydapr.components.crypto import CryptoError, CryptoProvider
 from pydapr.components.drivers import jwk, thread
+
+LONGEST_SECONDS = 30.0
+"""How long a key may take: a file can be one that never ends, or on a disk that hangs."""
 
 
 class LocalKeys(CryptoProvider):
@@ -18,7 +23,7 @@ class LocalKeys(CryptoProvider):
             return jwk.wrap(self._usable(key_name, "wrapKey", algorithm), key, algorithm)
 
         try:
-            return await thread.run(work)
+            return await _in_time(work)
         except jwk.Unusable as error:
             raise CryptoError(f"failed to encrypt data: {error}") from None
 
@@ -27,7 +32,7 @@ class LocalKeys(CryptoProvider):
             return jwk.unwrap(self._usable(key_name, "unwrapKey", algorithm), wrapped, algorithm)
 
         try:
-            return await thread.run(work)
+            return await _in_time(work)
         except jwk.Unusable as error:
             raise CryptoError(f"failed to decrypt data: {error}") from None
 
@@ -41,3 +46,11 @@ class LocalKeys(CryptoProvider):
         if found.algorithm not in ("", algorithm):
             raise CryptoError(f"key cannot be used with algorithm '{algorithm}'")
         return found
+
+
+async def _in_time(work: Callable[[], bytes]) -> bytes:
+    try:
+        async with asyncio.timeout(LONGEST_SECONDS):
+            return await thread.run(work)
+    except TimeoutError:
+        raise CryptoError(f"no answer within {LONGEST_SECONDS:g} s") from None

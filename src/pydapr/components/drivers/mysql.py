@@ -27,6 +27,9 @@ MOST = 16
 _PASSING = frozenset({1040, 1053, 1205, DEADLOCK, 1927, 2003, 2006, 2013, 2014})
 """Errors of what may go well another time: too many, a server that ends, locks, lost connections."""
 
+_INTERRUPTED = (OSError, EOFError, RuntimeError)
+"""What the library raises, besides its own errors, when a connection ends on the way."""
+
 _PLACE = re.compile(r"(?:(?P<way>tcp|unix)(?:\((?P<place>.*)\))?)?\Z", re.DOTALL)
 
 
@@ -140,6 +143,11 @@ class Database:
                 except errors.MySQLError as error:
                     is_whole = _code(error) not in _PASSING
                     raise
+                except _INTERRUPTED:
+                    raise
+                except Exception:
+                    is_whole = True  # it is about what was read, not about the connection
+                    raise
                 finally:
                     if is_whole and not self._is_closed and not connection.get_transaction_status():
                         self._idle.append(connection)
@@ -149,7 +157,7 @@ class Database:
             raise Failed(_told(error), _code(error) in _PASSING, _code(error)) from None
         except TimeoutError:
             raise Failed(f"no answer within {within:g}s", True) from None
-        except (OSError, asyncio.IncompleteReadError, RuntimeError) as error:
+        except _INTERRUPTED as error:
             raise Failed(str(error) or "the connection was lost", True) from None
 
     # -- within --

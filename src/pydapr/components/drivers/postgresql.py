@@ -38,6 +38,9 @@ _POOL = 4
 _PASSING = ("40001", "40P01", "57P01", "57P02", "57P03", "53300")
 """SQLSTATEs of what may go well another time: serialization, deadlock, a server that ends or begins, too many."""
 
+_ALREADY = ("23505", "42710", "42P07")
+"""SQLSTATEs of what another is just making."""
+
 _CLEANING_SECONDS = 600.0
 
 
@@ -70,11 +73,11 @@ class Options:
 
 
 class Failed(Exception):
-    """The database did not do it. `is_passing` says that trying again may help."""
+    """The database did not do it. `is_passing` says that trying again may help, `state` is its code (SQLSTATE)."""
 
-    def __init__(self, message: str, is_passing: bool) -> None:
+    def __init__(self, message: str, is_passing: bool, state: str = "") -> None:
         super().__init__(message)
-        self.is_passing = is_passing
+        self.is_passing, self.state = is_passing, state
 
 
 Migration = Callable[["Connection"], Awaitable[None]]
@@ -93,7 +96,7 @@ class Database:
         if not TABLE.match(given.metadata_table_name):
             raise Wrong(f"invalid identifier: {given.metadata_table_name}")
         self._url, pool = address(given)
-        self._most = given.max_conns if given.max_conns > 1 else pool or _POOL
+        self._most = given.max_conns if given.max_conns > 1 else max(pool, 2) if pool else _POOL
         self._idle = float(given.connection_max_idle_time) or 1800.0
         self._statements = _MODES[given.query_exec_mode]
         self._timeout = float(given.timeout)
@@ -113,6 +116,7 @@ class Database:
                 )  # fmt: skip
             except (ValueError, asyncpg.InterfaceError) as error:
                 raise Failed(f"failed to parse connection string: {error}", False) from None
+        await self._make_metadata_table()
         await self._migrate(key, migrations)
 
     async def close(self) -> None:
@@ -126,6 +130,15 @@ class Database:
     @contextlib.asynccontextmanager
     async def connection(self) -> "AsyncIterator[Connection]":
         async with self._as_failed(), self._pool.acquire() as connection:
+            yield connection
+
+    @contextlib.asynccontextmanager
+    async def lock(self) -> "AsyncIterator[Connection]":
+        """A transaction during which no other sidecar changes tables: the original takes the row `lock` for it, too."""
+        about = self._about
+        await self.execute(f"INSERT INTO {about} (key, value) VALUES ('lock', 'lock') ON CONFLICT (key) DO NOTHING")
+        async with self.connection() as connection, connection.transaction():
+            await connection.fetch(f"SELECT value FROM {about} WHERE key = 'lock' FOR UPDATE")
             yield connection
 
     async def fetch(self, sql: str, *values: object) -> Sequence[Any]:
@@ -156,19 +169,15 @@ class Database:
                 yield
         except asyncpg.PostgresError as error:
             state = str(getattr(error, "sqlstate", "") or "")
-            raise Failed(f"{error} (SQLSTATE {state})", state in _PASSING or state.startswith("08")) from None
+            raise Failed(f"{error} (SQLSTATE {state})", state in _PASSING or state.startswith("08"), state) from None
         except TimeoutError:
             raise Failed(f"no answer within {seconds or self._timeout:g}s", True) from None
         except (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
             raise Failed(str(error), True) from None
 
     async def _migrate(self, key: str, migrations: Sequence[Migration]) -> None:
-        """Under a lock that the original takes too: the row `lock`."""
         about = self._about
-        await self._make_metadata_table()
-        await self.execute(f"INSERT INTO {about} (key, value) VALUES ('lock', 'lock') ON CONFLICT (key) DO NOTHING")
-        async with self.connection() as connection, connection.transaction():
-            await connection.fetch(f"SELECT value FROM {about} WHERE key = 'lock' FOR UPDATE")
+        async with self.lock() as connection:
             row = await connection.fetchrow(f"SELECT value FROM {about} WHERE key = $1", key)
             text = row[0] if row is not None else "0"
             if not text.isdecimal():
@@ -185,11 +194,11 @@ class Database:
     async def _make_metadata_table(self) -> None:
         """Two that make it at once may fail, even with IF NOT EXISTS."""
         sql = f"CREATE TABLE IF NOT EXISTS {self._about} (key text NOT NULL PRIMARY KEY, value text NOT NULL)"
-        for is_last in (False, False, True):
+        for is_last in (*[False] * 9, True):
             try:
                 await self.execute(sql)
             except Failed as error:
-                if is_last or "SQLSTATE 23505" not in str(error):
+                if is_last or error.state not in _ALREADY:
                     raise
                 await asyncio.sleep(0.05)
             else:

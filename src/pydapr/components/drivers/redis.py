@@ -156,6 +156,10 @@ class Server:
         if self._connection is not None:
             await self._connection.close()
 
+    async def connection(self) -> Connection:
+        """The connection that is in use, for who listens on it; another one once that was lost."""
+        return await self._connect()
+
     async def servers(self) -> "Sequence[Server]":
         """All that hold keys of their own."""
         return (self,)

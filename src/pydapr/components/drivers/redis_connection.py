@@ -6,7 +6,7 @@ of the questions, so that a list of waiting ones is all there is to know.
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ Reply = Any
 """What a server answers: bytes, a number, None, or a list of such. An error is `Failure`, as a value."""
 
 _NOTHING = object()
+_PUBLISHED = (b"message", b"pmessage")
 
 
 class Lost(OSError):
@@ -47,6 +48,8 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._ended = self._loop.create_future()
         self.is_lost = False
+        self.on_message: Callable[[Reply], None] | None = None
+        """Takes what is published on channels that were subscribed to on this connection."""
 
     def ask(self, commands: Sequence[Command]) -> "asyncio.Future[list[Reply]]":
         """Sends commands one behind the other, with no other's between; the replies to all of them. Raises `Lost`."""
@@ -86,6 +89,9 @@ class Connection(asyncio.Protocol):
         try:
             reader.feed(data)
             while (reply := reader.gets()) is not _NOTHING:
+                if self.on_message is not None and isinstance(reply, list) and reply[0] in _PUBLISHED:
+                    self.on_message(reply)
+                    continue
                 if not waiting:
                     raise ValueError("an answer to no question")
                 self._replies.append(reply)

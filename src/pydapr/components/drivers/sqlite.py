@@ -196,7 +196,7 @@ class Database:
         try:
             db = connect(self._where, self._busy)
             if prepare is not None:
-                self._transact(db, "BEGIN EXCLUSIVE", lambda: prepare(db))
+                self._transact(db, "BEGIN EXCLUSIVE", lambda: prepare(db), lambda: self._is_open)
         except Exception as error:  # whatever it is, it belongs to who waits
             _call(loop, _fail, connected, Failed(str(error), False))
             return
@@ -252,7 +252,13 @@ class Database:
                 job.outcome = error
             db.execute("RELEASE job")
 
-    def _transact(self, db: "sqlite3.Connection", begin: str, work: Callable[[], None]) -> None:
+    def _transact(
+        self,
+        db: "sqlite3.Connection",
+        begin: str,
+        work: Callable[[], None],
+        is_wanted: Callable[[], bool] = lambda: True,
+    ) -> None:
         """Raises `Failed` when others kept the database locked all the time, else what came up."""
         import sqlite3
 
@@ -264,7 +270,7 @@ class Database:
             except sqlite3.OperationalError as error:
                 if not is_locked(error):
                     raise
-                if time.monotonic() >= end:
+                if time.monotonic() >= end or not is_wanted():
                     raise Failed(f"database error: {error} by others for {self._timeout:g} s", True) from None
             time.sleep(_PAUSE)
         try:

@@ -1,7 +1,7 @@
 """lock.redis keeps locks in Redis, in the original's form: a string with the owner, which ends with its time.
 
 A server, or one that sentinels watch. A cluster is refused, as by the original. What a server has acknowledged and not
-handed to its replica is lost when that one takes over, and with it a lock: sentinels are for locks whose work can bear it.
+handed to its replica is lost when that one takes over, and with it a lock: sentinels are for work that can bear it.
 """
 
 import re

@@ -81,7 +81,9 @@ def server() -> Iterator[Server]:
     made.close()
 
 
-@pytest.mark.parametrize("encode", [lambda text: text, lambda text: base64.b64encode(text.encode()).decode().rstrip("=")])
+@pytest.mark.parametrize(
+    "encode", [lambda text: text, lambda text: base64.b64encode(text.encode()).decode().rstrip("=")]
+)
 async def test_the_set_itself(opened: list[Jwks], encode: Callable[[str], str]) -> None:
     provider = await opening(opened, jwks=encode(key_set("a", "b")))
 
@@ -114,7 +116,7 @@ async def test_a_url_is_asked_again_and_the_old_set_serves_meanwhile(opened: lis
 
     server.text, server.status = key_set("b"), 200
     async with asyncio.timeout(10):
-        while not await knows(provider, "b"):
+        while not await knows(provider, "b"):  # noqa: ASYNC110  # a provider tells nobody
             await asyncio.sleep(0.01)
     assert not await knows(provider, "a")
 

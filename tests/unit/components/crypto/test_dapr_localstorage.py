@@ -1,5 +1,6 @@
 """Keys in the files of a folder."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from pydapr import components
 from pydapr.components.crypto import CryptoError
 from pydapr.components.crypto.dapr_localstorage import MAX_BYTES, LocalStorage, Options
+from pydapr.components.drivers import localkeys
 
 KEY = bytes(32)
 
@@ -39,6 +41,16 @@ async def test_a_file_that_is_too_large_is_no_key(tmp_path: Path) -> None:
 
     with pytest.raises(CryptoError, match="too large"):
         await (await opening(tmp_path)).wrap(KEY, "A256KW", "large")
+
+
+async def test_a_file_that_never_ends_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(localkeys, "LONGEST_SECONDS", 0.05)
+    os.mkfifo(tmp_path / "pipe")
+
+    with pytest.raises(CryptoError, match=r"no answer within 0.05 s"):
+        await (await opening(tmp_path)).wrap(KEY, "A256KW", "pipe")
+
+    os.close(os.open(tmp_path / "pipe", os.O_WRONLY | os.O_NONBLOCK))  # lets the thread go
 
 
 async def test_a_folder_that_is_none_cannot_be_opened(tmp_path: Path) -> None:

@@ -127,6 +127,17 @@ async def test_database_in_memory_is_one_for_reads_and_writes() -> None:
     await database.close()
 
 
+async def test_opening_that_is_given_up_does_not_hold_the_end(tmp_path: Path) -> None:
+    database = Database(place(str(tmp_path / "x.db"), False), 0.05, 60.0, No)
+    with contextlib.closing(sqlite3.connect(tmp_path / "x.db", isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode(WAL)")
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(database.open(prepare), 0.2)
+        async with asyncio.timeout(20):
+            await database.close()
+
+
 async def test_file_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
     database = Database(place(str(tmp_path / "none" / "x.db"), False), 0.05, 1.0, No)
 
