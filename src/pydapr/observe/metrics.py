@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from pydapr.lib import re2
 from pydapr.observe import logging
@@ -268,7 +268,7 @@ class Registry:
     def _keep(self, family: Family[S]) -> Family[S]:
         if any(other.name == family.name for other in self._families):
             raise ValueError(f"there is a metric {family.name} already")
-        self._families.append(family)
+        self._families.append(cast("Family[Count] | Family[Spread]", family))
         return family
 
     @property
