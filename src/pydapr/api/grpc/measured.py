@@ -29,8 +29,8 @@ def answer(inner: unary.Answer, method: Method, errors: ErrorMetrics | None) -> 
             if errors is not None:
                 errors.answered(error)
             raise
-        except RpcError as error:
-            code = error.code
+        except RpcError as failure:
+            code = failure.code
             raise
         except asyncio.CancelledError:
             code = Code.DEADLINE_EXCEEDED if b"grpc-timeout" in exchange.fields else Code.CANCELLED

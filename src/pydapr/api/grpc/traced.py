@@ -124,8 +124,8 @@ async def _recorded(span: GrpcSpan, work: Awaitable[bytes | int]) -> bytes | int
     except DaprError as error:
         span.failure = _message(error)
         raise
-    except RpcError as error:
-        span.failure = error.message
+    except RpcError as failure:
+        span.failure = failure.message
         raise
     finally:
         span.end()
