@@ -5,6 +5,7 @@ is plain Python and does the same, slower. The result goes to src/pydapr/_compil
 `pydapr.lib.compiled` finds it there.
 """
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -18,6 +19,9 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 FOLDER = "src/pydapr/_compiled"
+ASIDE = ".compiling-"
+"""What folders beside the package begin with in which it is compiled, or what was compiled before is thrown away."""
+
 LIBRARY = "pydapr__mypyc"
 TOOLS = ["mypy>=1.17", "setuptools>=75", "mypy-extensions", "httptools>=0.6.4", "types-PyYAML", "types-protobuf"]
 
@@ -47,22 +51,21 @@ class Compiled(BuildHookInterface[Any]):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         root = Path(self.root)
         folder = root / FOLDER
-        if _is_unwanted():
-            return
-        if not _is_possible():
-            shutil.rmtree(folder, ignore_errors=True)
-            return
         sources = sorted({path for pattern in self.config["modules"] for path in (root / "src").glob(pattern)})
         if not _is_current(folder, sources):
-            shutil.rmtree(folder, ignore_errors=True)
-            error = _compile(root, folder, [str(path.relative_to(root / "src")) for path in sources])
+            # Before anything else: modules of other sources beside the present ones may not fit together.
+            remove(folder)
+            if _is_unwanted() or not _is_possible():
+                return
+            try:
+                error = _make(root, folder, sources)
+            except OSError as failure:
+                error = str(failure)
             if error:
-                shutil.rmtree(folder, ignore_errors=True)
                 self.app.display_warning(f"pydapr is installed as plain Python, because it cannot be compiled: {error}")
                 return
-            (folder / "sources").write_text(digest(sources))
-            names = [".".join(path.relative_to(root / "src").with_suffix("").parts) for path in sources]
-            (folder / "modules").write_text("\n".join([_suffix(), *names]))
+        elif _is_unwanted() or not _is_possible():
+            return
         build_data["artifacts"].append(f"/{FOLDER}/")
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
@@ -76,8 +79,42 @@ def digest(sources: list[Path]) -> str:
     return total.hexdigest()
 
 
+def remove(folder: Path) -> None:
+    """Has `folder` be gone at once: who imports pydapr meanwhile, or after an interruption, finds all of it or none."""
+    if not folder.exists():
+        return
+    with tempfile.TemporaryDirectory(prefix=ASIDE, dir=folder.parent.parent, ignore_cleanup_errors=True) as aside:
+        with contextlib.suppress(FileNotFoundError):
+            folder.rename(Path(aside, folder.name))
+
+
+def put(made: Path, folder: Path) -> None:
+    """Has `folder` be what was `made`, at once. Raises `OSError` when another installation is faster."""
+    remove(folder)
+    made.rename(folder)
+
+
+def _make(root: Path, folder: Path, sources: list[Path]) -> str:
+    """Compiles `sources` into `folder`; the reason if that fails. Raises `OSError`."""
+    files = [path.relative_to(root / "src") for path in sources]
+    known_by = digest(sources)
+    with tempfile.TemporaryDirectory(prefix=ASIDE, dir=folder.parent.parent, ignore_cleanup_errors=True) as aside:
+        made = Path(aside, folder.name)
+        made.mkdir()
+        error = _compile(root, made, [str(path) for path in files])
+        if error:
+            return error
+        if known_by != digest(sources):
+            return "the sources have changed meanwhile"
+        (made / "sources").write_text(known_by)
+        names = [".".join(path.with_suffix("").parts) for path in files]
+        (made / "modules").write_text("\n".join([_suffix(), *names]))
+        put(made, folder)
+    return ""
+
+
 def _is_current(folder: Path, sources: list[Path]) -> bool:
-    """Whether `folder` has these sources compiled, for this Python. Its list of modules is written last."""
+    """Whether `folder` has these sources compiled, for this Python."""
     if not (folder / "modules").exists() or not (folder / (LIBRARY + _suffix())).exists():
         return False
     return (folder / "sources").read_text() == digest(sources)

@@ -85,6 +85,7 @@ install_into() {
             [ -z "$requirement" ] || arguments+=("$requirement")
         done < <([ $# -eq 0 ] || requirements_of "$venv" "$@")
     fi
+    rm -f "$stamp" # of an installation that is interrupted nothing says that it is complete
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
         -e "$ROOT" ${arguments[@]+"${arguments[@]}"}
     say "$ROOT" >"$stamp"

@@ -94,6 +94,13 @@ def _functions(path: Path) -> dict[str, int]:
     }
 
 
+def test_components_use_no_thread_that_holds_the_process_at_its_end() -> None:
+    """The threads of asyncio's own pool are waited for; `components.drivers.thread` has others."""
+    given = [(path, re.search(r"to_thread\(|run_in_executor\(None", path.read_text("utf-8"))) for path in SOURCES]
+
+    assert not [_short(path) for path, found in given if found and "components" in path.parts]
+
+
 def test_functions_are_short() -> None:
     long = {name: lines for path in SOURCES for name, lines in _functions(path).items() if lines > MAX_FUNCTION}
     assert long.keys() == LONG_FUNCTIONS.keys(), long

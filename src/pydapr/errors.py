@@ -289,8 +289,7 @@ class StateFailed(AboutState):
         self.code, self.status, self.grpc = code, status, grpc
 
     def for_grpc(self) -> DaprError:
-        if self.code:
-            self.details = Details(self.code)
+        self.details = Details(self.code)
         return self
 
 

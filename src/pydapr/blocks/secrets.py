@@ -4,25 +4,15 @@ Called by the faces; goes on to `components.secretstores`. Rules and words are t
 `pkg/api/universal/secrets.go`).
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Mapping
 
 from pydapr.components.secretstores import SecretStore, SecretStoreError
 from pydapr.errors import SecretDenied, SecretFailed, SecretStoreNotFound, SecretStoresNotConfigured
 from pydapr.lib import quote
 from pydapr.observe import logging
-from pydapr.policy import resiliency
-from pydapr.policy.breaker import Refused
-from pydapr.policy.runner import DeadlineExceeded, Runner
+from pydapr.policy import operations, resiliency
 
 log = logging.get("dapr.runtime.compstore")
-
-if TYPE_CHECKING:
-    from pydapr.observe.metrics_blocks import OperationMetrics
-
-T = TypeVar("T")
-
 
 Scope = Callable[[str], bool]
 """Whether the app may read the secret of a name."""
@@ -39,9 +29,7 @@ class Secrets:
     ) -> None:
         self._stores = stores
         self._scopes = scopes
-        self._policies = policies
-        self._runner = Runner(SecretStoreError)
-        self.metrics: OperationMetrics | None = None
+        self.operations = operations.Operations(resiliency.SECRETSTORE, SecretStoreError, policies)
         for name in sorted(scopes.keys() - stores.keys()):
             log.warning(f"Secrets configuration added for '{name}', but no matching secret store was found")
 
@@ -51,8 +39,8 @@ class Secrets:
         if not self._is_allowed(store, name):
             raise SecretDenied(f"access denied by policy to get {quote.go(name)} from {quote.go(store)}")
         try:
-            return await self._under_policies(store, "get", lambda: found.get(name, metadata))
-        except (SecretStoreError, DeadlineExceeded, Refused) as error:
+            return await self.operations.run(store, "get", lambda: found.get(name, metadata))
+        except operations.Failed as error:
             reason = found.scrub(str(error))
             raise SecretFailed(f"failed getting secret with key {name} from secret store {store}: {reason}") from None
 
@@ -60,8 +48,8 @@ class Secrets:
         """All secrets that the app may read, by name. Raises `DaprError`."""
         found = self._store(store)
         try:
-            everything = await self._under_policies(store, "bulk_get", lambda: found.get_bulk(metadata))
-        except (SecretStoreError, DeadlineExceeded, Refused) as error:
+            everything = await self.operations.run(store, "bulk_get", lambda: found.get_bulk(metadata))
+        except operations.Failed as error:
             reason = found.scrub(str(error))
             raise SecretFailed(f"failed getting secrets from secret store {store}: {reason}") from None
         return {name: values for name, values in everything.items() if self._is_allowed(store, name)}
@@ -77,20 +65,3 @@ class Secrets:
     def _is_allowed(self, store: str, name: str) -> bool:
         scope = self._scopes.get(store)
         return scope is None or scope(name)
-
-    async def _under_policies(self, store: str, what: str, operation: Callable[[], Awaitable[T]]) -> T:
-        definition = None
-        began = asyncio.get_running_loop().time()
-        if self._policies is not None:
-            definition = self._policies.component(store, resiliency.SECRETSTORE, resiliency.OUTBOUND, began)
-        is_success = False
-        try:
-            if definition is None:
-                found = await operation()
-            else:
-                found = await self._runner.run(definition, operation, lambda: True)
-            is_success = True
-        finally:
-            if self.metrics is not None:
-                self.metrics.done(store, what, is_success, asyncio.get_running_loop().time() - began)
-        return found

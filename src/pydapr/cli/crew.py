@@ -181,6 +181,7 @@ class Crew:
         try:
             member = Member(app, reservation)
         except OSError as wrong:
+            reservation.close()
             place = f"{grammar.quote(app.app_id)} present in {self._file}"
             status.failure(f"Error getting log file for app {place}: {wrong}")
             return False

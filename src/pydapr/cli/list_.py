@@ -51,7 +51,7 @@ def run(values: grammar.Values, _: list[str]) -> int:
         return 1
     if values.switch("kubernetes"):
         status.failure(
-            "dapr list --kubernetes is not available yet. To list Dapr pods, use "
+            "dapr list --kubernetes is not available. To list Dapr pods, use "
             "'kubectl get pods --all-namespaces --selector dapr.io/app-id'"
         )
         return 1

@@ -133,7 +133,7 @@ _WITH_RUN_FILE = frozenset({"run-file", "kubernetes", "help", "runtime-path", "l
 
 def run(values: grammar.Values, command: list[str]) -> int:
     if values.switch("kubernetes"):
-        status.failure("dapr run --kubernetes is not available yet. Apply your own manifests with kubectl instead")
+        status.failure("dapr run --kubernetes is not available. Apply your own manifests with kubectl instead")
         return 1
     if values.text("run-file"):
         return _run_file(values)

@@ -41,7 +41,7 @@ _PATIENCE = 15.0
 
 def run(values: grammar.Values, arguments: list[str]) -> int:
     if values.switch("kubernetes"):
-        status.failure("dapr stop --kubernetes is not available yet. Delete your own manifests with kubectl instead")
+        status.failure("dapr stop --kubernetes is not available. Delete your own manifests with kubectl instead")
         return 1
     if values.text("run-file"):
         return _stop_file(values.text("run-file"))

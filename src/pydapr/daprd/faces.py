@@ -229,6 +229,7 @@ def _grpc_methods(parts: Parts, stop: Callable[[bool], None]) -> Handler:
         grpc_log.info("Enabled API access list on gRPC server")
     if settings.api_token:
         grpc_log.info("Enabled token authentication on gRPC server")
+    lasting: dict[str, Method] = {name: streaming.Streaming(answer, largest) for name, answer in streams.items()}
     others: Method = grpc_proxy.ProxyApi(parts.proxy, largest, parts.invoker.policies).handle
     if measures is not None:
         from pydapr.api.grpc import measured
@@ -245,12 +246,10 @@ def _grpc_methods(parts: Parts, stop: Callable[[bool], None]) -> Handler:
         grpc_log.info("Enabled gRPC tracing middleware")
         tracer = parts.tracer
         answers = {name: traced.answer(answer, name, tracer) for name, answer in answers.items()}
+        lasting = {name: traced.stream(method, tracer) for name, method in lasting.items()}
         others = traced.passing(others, tracer, settings.app_id, echoes=True)
     return grpc_router.build(
-        {
-            **{name: unary.Unary(answer, largest) for name, answer in answers.items()},
-            **{name: streaming.Streaming(answer, largest) for name, answer in streams.items()},
-        },
+        {**{name: unary.Unary(answer, largest) for name, answer in answers.items()}, **lasting},
         others,
         api_access.grpc(_rules(rules.api_allowed), _rules(rules.api_denied)),
         settings.api_token,

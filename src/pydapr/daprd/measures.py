@@ -23,6 +23,7 @@ from pydapr.observe.metrics_service import (
     IdentityMetrics,
     ServiceMetrics,
 )
+from pydapr.observe.metrics_tracing import SpanMetrics
 from pydapr.resources import configuration
 
 log = logging.get("dapr.runtime")
@@ -59,6 +60,7 @@ class Measures:
         self.configuration = OperationMetrics(registry, "configuration", latencies, namespace)
         self.resiliency = ResiliencyMetrics(registry)
         self.identity = IdentityMetrics(registry)
+        self.spans = SpanMetrics(registry)
         self.errors = ErrorMetrics(registry) if wanted.record_error_codes else None
 
     def channel(self, inner: AppChannel, name: str) -> AppChannel:

@@ -62,7 +62,8 @@ class Given(Record):
     def scrub(self, text: str) -> str:
         """`text` without any of the secrets, in whatever form an error may have quoted them."""
         for secret in sorted(self.secrets, key=len, reverse=True):
-            for form in {secret, secret.strip(), repr(secret)[1:-1], json.dumps(secret)[1:-1], quote(secret, "")}:
+            quoted = quote(secret, "", errors="surrogateescape")
+            for form in {secret, secret.strip(), repr(secret)[1:-1], json.dumps(secret)[1:-1], quoted}:
                 if not form or form not in text:
                     continue
                 if len(form) < _SHORT:

@@ -173,7 +173,8 @@ class Runtime:
                 from pydapr.daprd import exports
 
                 exports.open_logs(app_id, os.environ, stack)
-            self._tracer = tracing.open_tracing(found, app_id, os.environ, stack)
+            on_loss = self._measured.spans.dropped if self._measured is not None else None
+            self._tracer = tracing.open_tracing(found, app_id, os.environ, stack, on_loss)
         except tracing.Unusable as error:
             raise Fatal(str(error)) from None
 
@@ -221,7 +222,7 @@ class Runtime:
     ) -> Secrets:
         scopes = {scope.store_name: scope.is_allowed for scope in loaded.configuration.secrets_scopes}
         made = Secrets(stores, scopes, policies)
-        made.metrics = self._measured.secrets if self._measured is not None else None
+        made.operations.metrics = self._measured.secrets if self._measured is not None else None
         return made
 
     def _refuse_what_is_not_there(self) -> None:
@@ -403,8 +404,9 @@ class Runtime:
         return measured.MeasuredProbes(app.uncounted(), self._measured.http)
 
     def _run_beside(self, work: Coroutine[Any, Any, None], stack: contextlib.AsyncExitStack) -> None:
-        """Runs `work` until the sidecar stops."""
+        """Runs `work` until the sidecar stops; the log tells when it ends by a fault before."""
         task = asyncio.create_task(work)
+        task.add_done_callback(_tell_fault)
 
         async def end() -> None:
             task.cancel()
@@ -476,6 +478,11 @@ class Runtime:
         async with asyncio.TaskGroup() as group:
             for one in self._servers:
                 group.create_task(one.stop(None))
+
+
+def _tell_fault(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and (fault := task.exception()) is not None:
+        log.error(f"Unexpected end of {task.get_coro()}: {fault!r}")
 
 
 def _internal_options(identity: "Identity | None") -> server.Options:

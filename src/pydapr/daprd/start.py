@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pydapr import DAPR_VERSION, __version__
 from pydapr.daprd import flags
 from pydapr.lib import pflag
-from pydapr.observe import logging
+from pydapr.observe import level, logging
 
 log = logging.get("dapr.runtime")
 signals_log = logging.get("dapr.signals")
@@ -62,6 +62,7 @@ def _refuse(error: flags.FlagsError) -> int:
 def _let_signals_wait() -> None:
     """The exit code is certain: a signal that comes while the process leaves is not to change it."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNAL_NAMES)
+    level.ignore_signals()
 
 
 def _print_version(settings: flags.Settings) -> int:
@@ -121,6 +122,7 @@ class _Process:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._signalled, number)
+        level.follow_signals(loop, self._settings.log.level)
         from pydapr.daprd import runtime
 
         while True:

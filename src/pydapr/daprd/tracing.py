@@ -33,8 +33,12 @@ def open_tracing(
     app_id: str,
     environ: Mapping[str, str],
     stack: contextlib.AsyncExitStack,
+    on_loss: Callable[[int, str], None] | None = None,
 ) -> tracing.Tracer | None:
-    """The tracer, None when tracing is off. Spans go out until `stack` ends. Raises `Unusable`."""
+    """The tracer, None when tracing is off. Spans go out until `stack` ends. Raises `Unusable`.
+
+    `on_loss` hears how many spans do not get to a collector, and why in a word.
+    """
     try:
         wanted = configuration.with_otel_environment(found, environ).tracing
     except configuration.ConfigurationError as error:
@@ -51,7 +55,7 @@ def open_tracing(
     bounds = tracing_batches.Bounds.of(environ)
     sinks = []
     for one in exporters:
-        batches = tracing_batches.Batches(one, bounds)
+        batches = tracing_batches.Batches(one, bounds, on_loss=on_loss)
         stack.push_async_callback(batches.close)
         sinks.append(batches.add)
     return tracing.Tracer(rate, _all(sinks))
@@ -117,7 +121,7 @@ def _target(otel: configuration.Otel, environ: Mapping[str, str], is_whole: bool
     if not headers:
         headers = [pair for pair in _variable(environ, "HEADERS").split(",") if pair]
     for pair in otel.secret_headers:
-        log.warning(f"tracing: header {pair.name} is left out: its value is in a secret, which is not looked up here")
+        log.warning(f"tracing: header {pair.name} is left out: its value is in a secret of Kubernetes; give it as text")
     timeout = otel.timeout_seconds or _milliseconds(_variable(environ, "TIMEOUT")) or OTLP_TIMEOUT
     return otlp.Target(
         address,

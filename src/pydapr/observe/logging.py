@@ -48,6 +48,7 @@ class _Output:
         self.as_json = False
         self.fields: dict[str, object] = {"instance": _host(), "ver": "unknown"}
         self.also: Sink | None = None
+        self.on_level: Callable[[], None] | None = None
         self._second = -1
         self._date, self._zone = "", ""
 
@@ -198,6 +199,13 @@ def set_level(level: str) -> None:
     if number is None:
         raise ValueError(f"invalid value for --log-level: {level}")
     _output.level = number
+    if _output.on_level is not None:
+        _output.on_level()
+
+
+def is_debug() -> bool:
+    """Whether all lines are written."""
+    return _output.level <= DEBUG
 
 
 def _redirect(file: str) -> None:
@@ -255,3 +263,4 @@ def adopt_stdlib() -> None:
     from pydapr.observe import stdlib
 
     stdlib.adopt()
+    _output.on_level = stdlib.follow

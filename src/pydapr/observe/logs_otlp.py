@@ -1,8 +1,11 @@
 """The lines of the log to a collector by OTLP, beside where they are written. Opened by `daprd.exports`.
 
-`Records.add` is what `observe.logging.also` is given; `tracing_batches` has the records wait, and bounds them.
+`sink` makes what `observe.logging.also` is given; `tracing_batches` has the records wait, and bounds them.
 """
 
+import asyncio
+import contextlib
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from struct import pack
@@ -37,10 +40,17 @@ class Record:
 
 
 def sink(add: Callable[[Record], None]) -> "logging.Sink":
-    """What `logging.also` takes: makes a record of each line."""
+    """What `logging.also` takes: makes a record of each line. `add` is called in the loop that runs now, whichever
+    thread the line came from."""
+    loop, home = asyncio.get_running_loop(), threading.get_ident()
 
     def take(level: int, message: str, fields: Mapping[str, object]) -> None:
-        add(Record(level, message, fields))
+        record = Record(level, message, fields)
+        if threading.get_ident() == home:
+            add(record)
+            return
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and so has the export
+            loop.call_soon_threadsafe(add, record)
 
     return take
 

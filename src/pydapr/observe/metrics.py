@@ -166,7 +166,11 @@ class Family(Generic[S]):
         found = self._series.get(values)
         if found is None:
             if max(map(len, values), default=0) > LONGEST:
-                return self.get(*[value[:LONGEST] for value in values])
+                # Not by way of the rules again, which might make it longer each time.
+                values = tuple([value[:LONGEST] for value in values])
+                found = self._series.get(values)
+                if found is not None:
+                    return found
             if len(self._series) >= self._limit:
                 return self._overflow()
             found = self._series[values] = self._make()

@@ -52,7 +52,10 @@ class Exporter:
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(self._interval)
-            await self._send()
+            try:
+                await self._send()
+            except Exception as fault:  # of ours, or of an answer that nobody expects: the next message may get there
+                log.error(f"Unexpected error while exporting metrics: {fault!r}")
 
     async def _send(self) -> None:
         text = []
@@ -60,7 +63,7 @@ class Exporter:
             text.append(piece)
             await asyncio.sleep(0)
         metrics = []
-        for block in "".join(text).split("# HELP ")[1:]:
+        for block in blocks("".join(text)):
             metrics.append(encode(block, self._began, time.time_ns()))
             await asyncio.sleep(0)
         scoped = _field(b"\x12", self._scope + b"".join(metrics))
@@ -86,9 +89,17 @@ class Exporter:
             self._sender.close()
 
 
+def blocks(text: str) -> list[str]:
+    """The lines of each metric in Prometheus' text, without the words `# HELP ` of the first.
+
+    Only a line's beginning tells where one starts: values of labels may hold these words, too.
+    """
+    return ("\n" + text).split("\n# HELP ")[1:]
+
+
 def encode(block: str, began: int, now: int) -> bytes:
-    """A `Metric` from its lines of Prometheus' text, the one that begins with `# HELP ` without these words first."""
-    head, kind, *lines = block.splitlines()
+    """A `Metric` from one of the `blocks`. Nothing but a line feed ends a line: the rest may be in a label's value."""
+    head, kind, *lines = block.rstrip("\n").split("\n")
     name, _, description = head.partition(" ")
     samples = [_sample(line) for line in lines]
     times = b"\x11" + pack("<Q", began) + b"\x19" + pack("<Q", now)

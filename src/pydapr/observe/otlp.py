@@ -1,8 +1,8 @@
 """OTLP: sending to a collector over gRPC or HTTP, and the parts of its messages that all signals share.
 
-Used by `observe.tracing_otlp`. The messages are those of opentelemetry-proto v1, written by hand
-because they are few; what a collector answers is looked at for a refusal and nothing else. A collector that is
-busy or away is asked again for as long as a batch may take, as the specification wants it (OTLP, "Failures").
+Used by `observe.tracing_otlp`, `metrics_otlp` and `logs_otlp`. The messages are those of opentelemetry-proto v1,
+written by hand because they are few; what a collector answers is looked at for a refusal and nothing else. A collector
+that is busy or away is asked again for as long as a batch may take, as the specification wants it (OTLP, "Failures").
 """
 
 import asyncio
@@ -120,7 +120,10 @@ class HttpSender:
         headers.append((b"content-length", b"%d" % len(data)))
         try:
             response = await self._pool.request(b"POST", target.path.encode(), headers, Body.of(data))
-            await response.body.read_all()
+            try:
+                await response.body.read_all()
+            finally:
+                response.close()
         except (Unreachable, BodyError) as error:
             raise Refused(f"{target.address}: {error}", True) from None
         if not 200 <= response.status < 300:

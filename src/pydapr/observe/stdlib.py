@@ -25,10 +25,15 @@ def adopt() -> None:
     """Replaces the root logger's handlers and the hooks of `sys` and `warnings`."""
     root = theirs.getLogger()
     root.handlers[:] = [_Handler()]
-    root.setLevel(theirs.DEBUG if ours.get(_PREFIX + "root").is_enabled(ours.DEBUG) else theirs.WARNING)
+    follow()
     sys.excepthook = _uncaught
     sys.unraisablehook = _unraisable
     warnings.showwarning = _warning
+
+
+def follow() -> None:
+    """Goes by our level, which has changed."""
+    theirs.getLogger().setLevel(theirs.DEBUG if ours.is_debug() else theirs.WARNING)
 
 
 def _level(theirs_level: int) -> int:

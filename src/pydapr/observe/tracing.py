@@ -26,6 +26,9 @@ DEFAULT_RATE = 1e-4
 INTERNAL, SERVER, CLIENT, PRODUCER, CONSUMER = range(1, 6)
 """Kinds of spans, as OTLP numbers them."""
 
+TOKEN = b"dapr-api-token"
+"""A field that stays out of spans."""
+
 _ODD = 1
 _AHEAD = 64
 """Ids that are made together."""
@@ -36,9 +39,10 @@ NOTHING = tracecontext.Unknown(tracecontext.NONE)
 def rate_of(text: str) -> float:
     """What `spec.tracing.samplingRate` says; text that is no number is the default."""
     try:
-        return float(text) if text.strip() == text else DEFAULT_RATE
+        rate = float(text) if text.strip() == text and "_" not in text else DEFAULT_RATE
     except ValueError:
         return DEFAULT_RATE
+    return rate if rate == rate else DEFAULT_RATE  # NaN is none either
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)

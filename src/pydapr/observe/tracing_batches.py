@@ -7,7 +7,7 @@ OpenTelemetry's batch processor, its variables OTEL_BSP_* among them.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -21,6 +21,9 @@ FLUSH_SECONDS = 5.0
 
 TELL_SECONDS = 60.0
 """Between two lines of the log about a collector that does not take spans."""
+
+QUEUE_FULL, TIMEOUT, FAILED, SHUTDOWN = "queue_full", "timeout", "export_failed", "shutdown"
+"""Why spans are lost, as metrics have it."""
 
 
 T = TypeVar("T")
@@ -76,15 +79,24 @@ def _number(environ: Mapping[str, str], name: str, otherwise: int) -> int:
 
 
 class Batches(Generic[T]):
-    """What is on its way to one exporter, until `close`; the log calls it `what`."""
+    """What is on its way to one exporter, until `close`; the log calls it `what`.
 
-    def __init__(self, exporter: Exporter[T], bounds: Bounds, what: str = "Spans") -> None:
+    `on_loss` hears how many are lost, and which of the reasons above it is.
+    """
+
+    def __init__(
+        self,
+        exporter: Exporter[T],
+        bounds: Bounds,
+        what: str = "Spans",
+        on_loss: Callable[[int, str], None] | None = None,
+    ) -> None:
         self._exporter = exporter
         self._bounds = bounds
         self._what = what
+        self._on_loss = on_loss
         self._waiting: deque[T] = deque()
         self._loop = asyncio.get_running_loop()
-        self._due = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._sending: asyncio.Task[None] | None = None
         self._tell_at = 0.0
@@ -96,7 +108,7 @@ class Batches(Generic[T]):
         waiting = self._waiting
         size = len(waiting)
         if size >= self._bounds.waiting:
-            self._lose(1, "too many wait to be exported")
+            self._lose(1, QUEUE_FULL, "too many wait to be exported")
             return
         waiting.append(item)
         if size + 1 >= self._bounds.together:
@@ -130,15 +142,20 @@ class Batches(Generic[T]):
             async with asyncio.timeout(self._bounds.timeout):
                 await self._exporter.export(batch)
         except TimeoutError:
-            self._lose(len(batch), f"the collector did not answer within {self._bounds.timeout:g} s")
+            self._lose(len(batch), TIMEOUT, f"the collector did not answer within {self._bounds.timeout:g} s")
         except Failed as error:
-            self._lose(len(batch), str(error))
+            self._lose(len(batch), FAILED, str(error))
         except asyncio.CancelledError:
-            self.lost += len(batch)
+            self._count(len(batch), SHUTDOWN)
             raise
 
-    def _lose(self, count: int, reason: str) -> None:
+    def _count(self, count: int, kind: str) -> None:
         self.lost += count
+        if self._on_loss is not None:
+            self._on_loss(count, kind)
+
+    def _lose(self, count: int, kind: str, reason: str) -> None:
+        self._count(count, kind)
         now = time.monotonic()
         if now >= self._tell_at:
             self._tell_at = now + TELL_SECONDS
@@ -161,5 +178,7 @@ class Batches(Generic[T]):
         finally:
             if self._timer is not None:
                 self._timer.cancel()
-            self._waiting.clear()
+            if self._waiting:
+                self._count(len(self._waiting), SHUTDOWN)
+                self._waiting.clear()
             self._exporter.close()

@@ -50,7 +50,10 @@ class Zipkin:
         try:
             async with asyncio.timeout(TIMEOUT):
                 response = await self._pool.request(b"POST", self._path, headers, Body.of(data))
-                await response.body.read_all()
+                try:
+                    await response.body.read_all()
+                finally:
+                    response.close()
         except TimeoutError:
             raise Failed(f"zipkin at {self._host} did not answer within {TIMEOUT:g} s") from None
         except (Unreachable, BodyError) as error:

@@ -223,7 +223,7 @@ def parse(content: bytes) -> dict[str, Key]:
     """The keys of a JWK set, or a single one, that check signatures. Raises `Unusable`."""
     try:
         document = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Unusable(f"failed to unmarshal JWK set: {error}") from None
     if not isinstance(document, dict):
         raise Unusable("failed to unmarshal JWK set: it is no JSON object")

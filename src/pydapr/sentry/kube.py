@@ -171,12 +171,4 @@ class Api:
         return said
 
     def _dial(self, host: str, port: int, with_tls: bool) -> pool.Connector:
-        async def connect(factory: dial.Factory) -> object:
-            import asyncio
-
-            name = (self._access.server_name or host) if with_tls else None
-            loop = asyncio.get_running_loop()
-            tls = self._tls if with_tls else None
-            return await loop.create_connection(factory, host, port, ssl=tls, server_hostname=name)
-
-        return connect
+        return dial.to(host, port, with_tls, context=self._tls, server_name=self._access.server_name)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from pydapr import DAPR_VERSION, __version__
 from pydapr.lib import pflag
-from pydapr.observe import logging
+from pydapr.observe import level, logging
 from pydapr.sentry import flags
 
 log = logging.get("dapr.sentry")
@@ -65,6 +65,7 @@ async def _run(settings: flags.Settings, environ: Mapping[str, str]) -> int:
     loop = asyncio.get_running_loop()
     for number in _SIGNAL_NAMES:
         loop.add_signal_handler(number, signalled, number)
+    level.follow_signals(loop, settings.log_level)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNAL_NAMES)
     try:
         reason = await _serve(settings, environ, stop)
@@ -74,6 +75,8 @@ async def _run(settings: flags.Settings, environ: Mapping[str, str]) -> int:
         reason = f"the library {error.name} is missing: pip install pydapr[jwt] brings all that sentry uses"
     if reason:
         log.fatal(reason)
+    level.ignore_signals()
+    if reason:
         return 1
     log.info("Sentry shut down gracefully")
     return 0

@@ -42,7 +42,11 @@ def test_shutdown_ends_the_process(world: World, channel: Channel, force: bool, 
 @pytest.mark.parametrize(
     ("method", "code", "text"),
     [
-        (DAPR + "GetActorState", "UNIMPLEMENTED", "unknown method GetActorState for service dapr.proto.runtime.v1.Dapr"),
+        (
+            DAPR + "GetActorState",
+            "UNIMPLEMENTED",
+            "unknown method GetActorState for service dapr.proto.runtime.v1.Dapr",
+        ),
         (DAPR + "NoSuch", "UNKNOWN", PROXY),
         ("/my.Service/Method", "UNKNOWN", PROXY),
     ],

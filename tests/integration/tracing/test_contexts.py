@@ -78,6 +78,13 @@ def test_errors_of_ours_say_the_trace_and_health_does_not(world: World, collecto
     assert sidecar.call("GET", "/v1.0/healthz").get("traceparent") is None
 
 
+def test_all_fields_of_baggage_go_on(world: World) -> None:
+    caller, url = pair(world)
+    answer = caller.call("GET", url, "baggage: a=b", "baggage: c=d")
+    assert answer.get("baggage") == "a=b,c=d"
+    assert world.apps[0].last.all("baggage") == ["a=b", "c=d"]
+
+
 def test_baggage_that_is_none_is_refused(world: World) -> None:
     sidecar = world.sidecar("app", world.app())
     answer = sidecar.call("GET", METHOD.format(sidecar.app_id), "baggage: invalid-baggage")

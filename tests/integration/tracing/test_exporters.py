@@ -1,5 +1,7 @@
 """Spans at a collector: OTLP over gRPC and HTTP, Zipkin, the log; and when the collector is away."""
 
+import re
+
 import pytest
 from tests.integration import harness
 from tests.integration.collector import Collector
@@ -24,7 +26,7 @@ def call(sidecar: Sidecar, suffix: str = "", *headers: str) -> str:
 def test_spans_go_out_by_otlp(world: World, collector: Collector, protocol: str) -> None:
     more = "  headers:\n    - x-key=secret\n  timeout: 5s\n"
     sidecar = started(world, *otlp(world, collector, protocol, more=more))
-    told = call(sidecar, "?a=1", "dapr-note: mine", "tracestate: a=b")
+    told = call(sidecar, "?a=1", "dapr-note: mine", "dapr-api-token: hush", "tracestate: a=b")
     name = f"CallLocal/{sidecar.app_id}/hello"
     harness.eventually(lambda: collector.named(name, CLIENT), "the span")
     span = collector.named(name, CLIENT)[0]
@@ -140,6 +142,33 @@ def test_a_collector_that_is_away_neither_stops_calls_nor_the_end(world: World) 
         assert call(sidecar).endswith("-01")
     assert sidecar.stop() == 0
     assert any(line.startswith("Spans were not exported") for line in sidecar.messages())
+
+
+@pytest.mark.parametrize(
+    ("environment", "reason", "most"),
+    [
+        ({"OTEL_BSP_EXPORT_TIMEOUT": "20"}, "timeout", 4),
+        ({"OTEL_BSP_MAX_QUEUE_SIZE": "1", "OTEL_BSP_SCHEDULE_DELAY": "60000"}, "queue_full", 2),
+    ],
+)
+def test_lost_spans_are_counted_with_the_reason(
+    world: World, environment: dict[str, str], reason: str, most: int
+) -> None:
+    gone = harness.free_port()
+    text = f'samplingRate: "1"\notel:\n  endpointAddress: 127.0.0.1:{gone}\n  protocol: grpc\n  isSecure: false'
+    sidecar = world.daprd("app", world.app(), *config(world, text), environment={**FAST, **environment}).await_ready()
+    labels = f'{{app_id="{sidecar.app_id}",reason="{reason}"}}'
+    line = re.compile(rf"^dapr_runtime_tracing_spans_dropped_total{re.escape(labels)} (\d+)$", re.MULTILINE)
+
+    def dropped() -> int:
+        found = line.search(sidecar.call("GET", "/", port=sidecar.metrics).body.decode())
+        return int(found[1]) if found else 0
+
+    assert dropped() == 0
+    for _ in range(4):
+        assert call(sidecar).endswith("-01")
+    harness.eventually(lambda: dropped() >= most, "they are counted")
+    assert dropped() == most
 
 
 @pytest.mark.parametrize(

@@ -46,12 +46,26 @@ def started(world: World, collector: Collector, name: str, app: int | None, *fla
 
 def test_a_call_of_the_api_leaves_a_span(world: World, collector: Collector) -> None:
     client = Client(started(world, collector, "app", None))
-    metadata = (("traceparent", PARENT), ("baggage", "k=v"), ("dapr-note", "mine"))
+    metadata = (("traceparent", PARENT), ("baggage", "k=v"), ("dapr-note", "mine"), ("dapr-api-token", "hush"))
     assert client.call(DAPR + "GetMetadata", b"", *metadata)["baggage"] == "k=v"
     harness.eventually(lambda: collector.named(DAPR + "GetMetadata", CLIENT), "the span")
     span = collector.named(DAPR + "GetMetadata", CLIENT)[0]
     assert (span.trace, span.parent) == (PARENT[3:35], PARENT[36:52])
     assert span.attributes == {"dapr-note": "mine", "dapr.api": DAPR + "GetMetadata", "dapr.protocol": "grpc"}
+
+
+def test_a_stream_of_the_api_leaves_a_span(world: World, collector: Collector) -> None:
+    sidecar = started(world, collector, "app", None)
+    with grpc.insecure_channel(f"127.0.0.1:{sidecar.grpc}") as channel:
+        call = channel.stream_stream(DAPR + "EncryptAlpha1")
+        answers = call(iter([b""]), timeout=10, metadata=(("traceparent", PARENT), ("dapr-note", "mine")))
+        with pytest.raises(grpc.RpcError) as error:
+            list(answers)
+    harness.eventually(lambda: collector.named(DAPR + "EncryptAlpha1", CLIENT), "the span")
+    span = collector.named(DAPR + "EncryptAlpha1", CLIENT)[0]
+    assert (span.trace, span.parent) == (PARENT[3:35], PARENT[36:52])
+    assert span.attributes == {"dapr-note": "mine", "dapr.api": DAPR + "EncryptAlpha1", "dapr.protocol": "grpc"}
+    assert (span.code, span.message) == (2, error.value.details())
 
 
 def test_a_span_tells_what_the_request_is_about(world: World, collector: Collector) -> None:

@@ -119,6 +119,7 @@ async def test_store_that_is_not_loaded_is_named() -> None:
         ("s3cret/of url", "GET http://h/s3cret%2Fof%20url failed"),
         ("  s3cret-padded\n", "no 's3cret-padded'"),
         ("s3", "no s3 there"),
+        ("s3\udcffcret", "no s3\udcffcret there"),
     ],
 )
 def test_secrets_are_cut_out_of_errors_however_they_are_quoted(value: str, text: str) -> None:

@@ -32,6 +32,18 @@ def read(file: Path) -> Read:
     return lines
 
 
+@pytest.fixture
+def adopted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python's own logging writes our lines, until the end of the test."""
+    for place, name in ((sys, "excepthook"), (sys, "unraisablehook"), (warnings, "showwarning")):
+        monkeypatch.setattr(place, name, getattr(place, name))
+    root = stdlib_logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(root, "level", root.level)
+    monkeypatch.setattr(logging._output, "on_level", None)
+    logging.adopt_stdlib()
+
+
 def test_text_lines_are_as_the_originals(file: Path, read: Read) -> None:
     log = logging.get("dapr.contrib")
     logging.configure("my<app", file=str(file), instance="vm")
@@ -94,6 +106,17 @@ def test_levels_below_the_configured_one_are_silent_until_it_changes(file: Path,
     assert [line.split()[2] for line in read()] == ["msg=this"]
 
 
+def test_lines_of_pythons_own_logging_follow_the_level(file: Path, read: Read, adopted: None) -> None:
+    theirs = stdlib_logging.getLogger("some")
+    logging.configure(file=str(file))
+    theirs.debug("not this")
+    logging.set_level("debug")
+    theirs.debug("this")
+    logging.set_level("info")
+    theirs.debug("nor this")
+    assert [line.split()[2] for line in read()] == ["msg=this"]
+
+
 def test_an_unknown_level_and_an_impossible_file_are_refused_in_the_originals_words(file: Path) -> None:
     with pytest.raises(ValueError, match=r"^invalid value for --log-level: loud$"):
         logging.configure(level="loud")
@@ -116,14 +139,8 @@ def test_a_scope_has_one_logger() -> None:
     assert logging.get("a.b") is logging.get("a.b")
 
 
-def test_what_python_reports_appears_as_our_lines(file: Path, read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
-    for place, name in ((sys, "excepthook"), (sys, "unraisablehook"), (warnings, "showwarning")):
-        monkeypatch.setattr(place, name, getattr(place, name))
-    root = stdlib_logging.getLogger()
-    monkeypatch.setattr(root, "handlers", [])
-    monkeypatch.setattr(root, "level", root.level)
+def test_what_python_reports_appears_as_our_lines(file: Path, read: Read, adopted: None) -> None:
     logging.configure(file=str(file), instance="vm")
-    logging.adopt_stdlib()
     stdlib_logging.getLogger("asyncio").error("lost %s", "task")
     sys.excepthook(KeyError, KeyError("k"), None)
     assert read()[0] == (

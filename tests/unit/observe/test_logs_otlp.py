@@ -1,5 +1,8 @@
 """Lines of the log in OTLP's words."""
 
+import asyncio
+import threading
+
 from pydapr.observe import logging, logs_otlp
 from pydapr.wire import invocation
 
@@ -16,7 +19,7 @@ def test_a_line_has_its_level_message_and_fields() -> None:
     assert record.scope == "dapr.x"
 
 
-def test_a_sink_hears_what_is_written_and_nothing_else() -> None:
+async def test_a_sink_hears_what_is_written_and_nothing_else() -> None:
     heard: list[logs_otlp.Record] = []
     logging.also(logs_otlp.sink(heard.append))
     try:
@@ -29,3 +32,11 @@ def test_a_sink_hears_what_is_written_and_nothing_else() -> None:
         (logging.ERROR, "said", "dapr.test.sink")
     ]
     assert heard[0].fields["code"] == 7
+
+
+async def test_lines_of_other_threads_are_taken_where_the_loop_runs() -> None:
+    heard: asyncio.Queue[tuple[int, str]] = asyncio.Queue()
+    take = logs_otlp.sink(lambda record: heard.put_nowait((threading.get_ident(), record.message)))
+    await asyncio.to_thread(take, logging.ERROR, "said aside", {})
+
+    assert await asyncio.wait_for(heard.get(), 10) == (threading.get_ident(), "said aside")

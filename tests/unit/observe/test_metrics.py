@@ -160,6 +160,15 @@ def test_a_rule_rewrites_a_label_of_the_metric_it_names(name: str) -> None:
     ]
 
 
+def test_a_rule_that_lengthens_is_applied_once() -> None:
+    registry = Registry(rules=[Rule("it", "path", "^/", "/v1/")])
+    family = registry.counter("it", "", "path")
+    family.get("/" + "x" * 5000).inc()
+    family.get("/" + "x" * 6000).inc()
+
+    assert lines(registry) == [f'it{{path="/v1/{"x" * (metrics.LONGEST - 4)}"}} 2']
+
+
 def test_rewritten_values_share_a_series() -> None:
     family = Registry(rules=[Rule("it", "path", "[0-9]+", "N")]).counter("it", "", "path")
 

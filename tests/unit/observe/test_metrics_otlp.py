@@ -2,6 +2,8 @@
 
 from struct import unpack
 
+import pytest
+
 from pydapr.observe import metrics, metrics_otlp
 from pydapr.wire import invocation
 
@@ -10,7 +12,7 @@ BEGAN, NOW = 1, 2
 
 def encoded(registry: metrics.Registry) -> dict[int, bytes]:
     """The fields of the one metric."""
-    block = registry.text().split("# HELP ")[1]
+    (block,) = metrics_otlp.blocks(registry.text())
     fields = dict(invocation.fields(metrics_otlp.encode(block, BEGAN, NOW)))[2]
     assert isinstance(fields, bytes)
     return {number: value for number, value in invocation.fields(fields) if isinstance(value, bytes)}
@@ -40,6 +42,15 @@ def test_a_counter_is_a_sum_that_only_grows() -> None:
     assert point[9:18] == b"\x19" + NOW.to_bytes(8, "little")
     assert unpack("<d", point[19:27]) == (3.0,)
     assert attributes(point, 7) == {b"app_id": b"a", b"path": b'/x"y\\\n'}
+
+
+@pytest.mark.parametrize("path", ["/a\x0bb\x0c\x85\u2028\r", "/# HELP me", "\n# HELP me\n# TYPE me counter"])
+def test_whatever_somebody_calls_stays_one_label(path: str) -> None:
+    registry = metrics.Registry()
+    registry.counter("calls", "Calls.", "path").get(path).inc()
+    point = dict(invocation.fields(encoded(registry)[7]))[1]
+    assert isinstance(point, bytes)
+    assert attributes(point, 7) == {b"path": path.encode()}
 
 
 def test_a_gauge_has_its_present_height() -> None:

@@ -15,7 +15,17 @@ def ignore(_: Span) -> None:
 
 @pytest.mark.parametrize(
     ("text", "rate"),
-    [("", 1e-4), ("1", 1.0), ("0", 0.0), ("0.25", 0.25), ("1e-2", 0.01), ("all", 1e-4), (" 1", 1e-4)],
+    [
+        ("", 1e-4),
+        ("1", 1.0),
+        ("0", 0.0),
+        ("0.25", 0.25),
+        ("1e-2", 0.01),
+        ("all", 1e-4),
+        (" 1", 1e-4),
+        ("NaN", 1e-4),
+        ("1_0", 1e-4),
+    ],
 )
 def test_a_rate_that_is_no_number_is_the_default(text: str, rate: float) -> None:
     assert tracing.rate_of(text) == rate

@@ -1,7 +1,7 @@
 """Spans that wait: sent together, lost when they are too many, flushed at the end."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -100,3 +100,48 @@ def test_bounds_are_those_of_the_variables() -> None:
     environ = {"OTEL_BSP_MAX_QUEUE_SIZE": "10", "OTEL_BSP_SCHEDULE_DELAY": "250", "OTEL_BSP_EXPORT_TIMEOUT": "none"}
     assert Bounds.of(environ) == Bounds(waiting=10, together=10, delay=0.25, timeout=30.0)
     assert Bounds.of({}) == Bounds()
+
+
+@pytest.mark.parametrize(
+    ("fails", "hangs", "count", "told"),
+    [
+        (False, False, 3, {}),
+        (True, False, 3, {"export_failed": 3}),
+        (False, True, 3, {"timeout": 3}),
+        (True, False, 25, {"queue_full": 5, "export_failed": 20}),
+    ],
+)
+async def test_each_lost_span_is_told_with_its_reason(
+    fails: bool, hangs: bool, count: int, told: dict[str, int]
+) -> None:
+    collector = Collector(fails)
+    if hangs:
+        collector.may_go.clear()
+    losses: dict[str, int] = {}
+    bounds = Bounds(waiting=20, delay=100, timeout=0.01 if hangs else 30)
+    batches = Batches(collector, bounds, on_loss=_count_in(losses))
+    for _ in range(count):
+        batches.add(span())
+    await batches.close()
+    assert losses == told
+    assert batches.lost == sum(told.values())
+
+
+async def test_spans_left_at_the_end_are_told_whether_on_their_way_or_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracing_batches, "FLUSH_SECONDS", 0.01)
+    collector = Collector()
+    collector.may_go.clear()
+    losses: dict[str, int] = {}
+    batches = Batches(collector, Bounds(together=10, delay=100), on_loss=_count_in(losses))
+    for _ in range(15):
+        batches.add(span())
+    await batches.close()
+    assert losses == {"shutdown": 15}
+    assert batches.lost == 15
+
+
+def _count_in(losses: dict[str, int]) -> Callable[[int, str], None]:
+    def count(number: int, reason: str) -> None:
+        losses[reason] = losses.get(reason, 0) + number
+
+    return count

@@ -215,3 +215,8 @@ def test_keys_that_cannot_check_signatures_are_left_out() -> None:
     found = keyset.parse(json.dumps({"keys": entries}).encode())
     assert set(found) == {"one"}
     assert list(keyset.parse(json.dumps(KEY.as_dict(private=False)).encode())) == ["one"]
+
+
+def test_key_set_that_is_nested_without_end_is_unusable() -> None:
+    with pytest.raises(keyset.Unusable, match="failed to unmarshal JWK set"):
+        keyset.parse(b"[" * 100_000)

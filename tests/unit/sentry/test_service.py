@@ -1,5 +1,6 @@
 """Requests for certificates: what they have to be, and with which status others are answered."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from tests.unit.security import issuing
 from pydapr.errors import Code, RpcError
 from pydapr.proto.dapr.proto.sentry.v1 import sentry_pb2
 from pydapr.security import certificates, pem, token
-from pydapr.sentry import authority, metrics, service
+from pydapr.sentry import authority, metrics, service, tokens
 from pydapr.sentry.validators.insecure import Insecure
 
 Request = sentry_pb2.SignCertificateRequest
@@ -28,9 +29,11 @@ def _request(**fields: Any) -> bytes:
     return Request(**given).SerializeToString()
 
 
-def _service(default: int = token.INSECURE) -> tuple[service.Service, metrics.Counts]:
+def _service(
+    default: int = token.INSECURE, issuer: tokens.Tokens | None = None
+) -> tuple[service.Service, metrics.Counts]:
     counts = metrics.Counts()
-    signer = authority.Authority(issuing.made(), 3600.0, 60.0, None)
+    signer = authority.Authority(issuing.made(), 3600.0, 60.0, issuer)
     place = service.Place("default", "cluster.local")
     return service.Service(signer, {token.INSECURE: Insecure()}, default, place, counts), counts
 
@@ -50,6 +53,22 @@ async def test_who_asks_in_order_is_answered() -> None:
     assert answer.valid_until.ToDatetime() == leaf.not_valid_after_utc.replace(tzinfo=None)
     assert not answer.HasField("jwt") and not answer.per_audience_jwts
     assert certificates.read_all(answer.trust_chain_certificates[0])
+
+
+async def test_who_wants_many_tokens_holds_up_nobody() -> None:
+    key, _ = tokens.generate(None)
+    issuer = tokens.Tokens(key, tokens.Rules("RS256", None, None, 60.0, 5.0))
+    wanted = [f"for-{number}" for number in range(50)]
+    signing = asyncio.create_task(_service(issuer=issuer)[0].sign(_request(jwt_audiences=wanted)))
+
+    turns = 0
+    while not signing.done():
+        await asyncio.sleep(0)
+        turns += 1
+
+    answer = sentry_pb2.SignCertificateResponse.FromString(await signing)
+    assert set(answer.per_audience_jwts) == {"public", *wanted}
+    assert turns >= len(wanted)
 
 
 async def test_a_trust_domain_is_given_to_who_names_it() -> None:

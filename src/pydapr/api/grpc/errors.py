@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 
 from pydapr.errors import Code, DaprError, RpcError
+from pydapr.observe import logging
 from pydapr.wire import details, http1
+
+log = logging.get("dapr.runtime.grpc.api")
 
 DOMAIN = "dapr.io"
 _LONGEST = 63
@@ -39,6 +42,12 @@ def rpc_error(error: DaprError) -> RpcError:
         parts.append(details.resource_info(*about.resource))
     parts.append(details.error_info(about.reason, DOMAIN, about.metadata))
     return with_details(error.grpc, error.message, parts)
+
+
+def unexpected(method: bytes, fault: Exception) -> RpcError:
+    """A fault of ours as a status; the log has it, too."""
+    log.error(f"Unexpected error while answering {method.decode('utf-8', 'replace')}: {fault!r}")
+    return RpcError(Code.UNKNOWN, f"unexpected error: {fault!r}")
 
 
 def with_details(code: int, message: str, parts: Sequence[details.Detail]) -> RpcError:

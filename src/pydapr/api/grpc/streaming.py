@@ -71,6 +71,10 @@ class Streaming:
             await self._answer(stream)
         except DaprError as error:
             raise errors.rpc_error(error) from None
+        except (RpcError, BodyError):
+            raise
+        except Exception as fault:
+            raise errors.unexpected(exchange.target, fault) from None
         stream.begin()
         exchange.finish(grpc.OK_TRAILERS)
         return Code.OK

@@ -32,7 +32,7 @@ _INVOKE = "InvokeService"
 class GrpcSpan(tracing.Span):
     """A call; `headers` are its metadata."""
 
-    __slots__ = ("_headers", "_path", "_peer", "_rest")
+    __slots__ = ("_headers", "_path", "_rest")
 
     def __init__(
         self, trace: Trace, parent: bytes, exchange: ServerExchange, kind: int, sink: Callable[[tracing.Span], None]
@@ -41,16 +41,15 @@ class GrpcSpan(tracing.Span):
         super().__init__(trace, parent, self._path, kind, sink)
         self._headers = exchange.headers
         self._rest: Attributes = []
-        self._peer = ""
 
     def attributes(self) -> Attributes:
         return [*self._user_defined(), *self._rest, ("dapr.protocol", "grpc"), ("dapr.api", self._path)]
 
     def _user_defined(self) -> Attributes:
-        """Metadata that begin with `dapr-`, which a client sends to see them in its spans."""
+        """Metadata that begin with `dapr-`, which a client sends to see them in its spans; not its token."""
         out: dict[str, str] = {}
         for name, value in self._headers:
-            if name.startswith(b"dapr-") and not name.endswith(b"-bin") and value:
+            if name.startswith(b"dapr-") and not name.endswith(b"-bin") and value and name != tracing.TOKEN:
                 out.setdefault(name.decode("utf-8", "replace"), value.decode("utf-8", "replace"))
         return list(out.items())
 
@@ -220,17 +219,33 @@ def passing(inner: Method, tracer: tracing.Tracer, app_id: str, echoes: bool) ->
             target = names.first(exchange.headers, b"dapr-app-id")
         if target is None:
             raise RpcError(Code.UNKNOWN, NO_TARGET)
-        trace, parent = _begin(exchange, tracer)
-        if echoes and trace.baggage:
-            trace.reply = hpack.encode(((tracecontext.BAGGAGE, trace.baggage),))
-        if tracer.sink is None or not tracing.is_sampled(trace):
-            return inner(exchange)
         kind = tracing.SERVER if target == app_id.encode() else tracing.CLIENT
-        span = PassingSpan(trace, parent, exchange, kind, tracer.sink)
-        trace.record = span
-        return _observed(span, inner(exchange))
+        return _followed(inner, exchange, tracer, PassingSpan, kind, echoes)
 
     return traced
+
+
+def stream(inner: Method, tracer: tracing.Tracer) -> Method:
+    """`inner`, a method of the API with several messages, with its calls part of traces."""
+
+    def traced(exchange: ServerExchange) -> Awaitable[int | None]:
+        return _followed(inner, exchange, tracer, GrpcSpan, tracing.CLIENT, True)
+
+    return traced
+
+
+def _followed(
+    inner: Method, exchange: ServerExchange, tracer: tracing.Tracer, make: type[GrpcSpan], kind: int, echoes: bool
+) -> Awaitable[int | None]:
+    """A call of `inner` that may last, in its trace."""
+    trace, parent = _begin(exchange, tracer)
+    if echoes and trace.baggage:
+        trace.reply = hpack.encode(((tracecontext.BAGGAGE, trace.baggage),))
+    if tracer.sink is None or not tracing.is_sampled(trace):
+        return inner(exchange)
+    span = make(trace, parent, exchange, kind, tracer.sink)
+    trace.record = span
+    return _observed(span, inner(exchange))
 
 
 async def _observed(span: GrpcSpan, work: Awaitable[int | None]) -> int | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pydapr.api.grpc import errors
 from pydapr.errors import Code, DaprError, RpcError
 from pydapr.net import grpc_server
+from pydapr.net.body import BodyError
 from pydapr.net.http2_server import ServerExchange
 
 if TYPE_CHECKING:
@@ -29,17 +30,24 @@ class Unary:
         timeout = exchange.fields.get(b"grpc-timeout")
         if timeout is None:
             return await self._reply(exchange)
+        deadline = asyncio.timeout(grpc_server.seconds(timeout))
         try:
-            async with asyncio.timeout(grpc_server.seconds(timeout)):
+            async with deadline:
                 return await self._reply(exchange)
         except TimeoutError:
-            raise RpcError(Code.DEADLINE_EXCEEDED, "context deadline exceeded") from None
+            if deadline.expired():
+                raise RpcError(Code.DEADLINE_EXCEEDED, "context deadline exceeded") from None
+            raise
 
     async def _reply(self, exchange: ServerExchange) -> int:
         try:
             answer = await self._answer(exchange, await grpc_server.read(exchange, self._max_message))
         except DaprError as error:
             raise errors.rpc_error(error) from None
+        except (RpcError, BodyError):
+            raise
+        except Exception as fault:
+            raise errors.unexpected(exchange.target, fault) from None
         if isinstance(answer, int):
             return answer
         grpc_server.reply(exchange, answer)

@@ -62,9 +62,11 @@ class CallLog:
         fields: dict[str, object] = {"useragent": agent.decode("utf-8", "replace")} if agent else {}
         counted = measured.Counted(exchange)
         began = self._clock()
-        await self._inner(counted)
-        duration = int((self._clock() - began) * 1000)
-        log.always("HTTP API Called", method=name, code=counted.status, size=counted.size, duration=duration, **fields)
+        try:
+            await self._inner(counted)
+        finally:  # a call that the client gave up is one, too
+            took = int((self._clock() - began) * 1000)
+            log.always("HTTP API Called", method=name, code=counted.status, size=counted.size, duration=took, **fields)
 
 
 def _path(exchange: Exchange) -> str:

@@ -54,7 +54,6 @@ class Counted(Wrapped):
         self.method, self.target = inner.method, inner.target
         self.headers, self.body = inner.headers, inner.body
         self.context, self.trace = inner.context, inner.trace
-        self.context, self.trace = inner.context, inner.trace
         self.is_begun = self.is_finished = False
         self.status = self.size = 0
 

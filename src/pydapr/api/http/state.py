@@ -1,7 +1,6 @@
 """The state API over HTTP. Called by the router; asks `blocks.state`; `state_bodies` has the bodies."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 from urllib.parse import parse_qs
 
 from pydapr.api.http.errors import JSON
@@ -148,7 +147,7 @@ def _query(target: bytes) -> Mapping[str, str]:
     return {name: values[0] for name, values in found.items()}
 
 
-def _limit(text: Any) -> int:
+def _limit(text: str | None) -> int:
     if not text:
         return DEFAULT_LISTED
     if not text.isdecimal() or not 0 < int(text[:9]) <= MOST_LISTED:

@@ -145,8 +145,11 @@ def _path(target: bytes) -> str:
 
 
 def _user_defined(headers: "Sequence[tuple[bytes, bytes]]") -> Attributes:
-    """Header fields that begin with `dapr-`, which a client sends to see them in its spans; the last of each name."""
-    found = [(name, value) for name, value in headers if name[:5] == b"dapr-" and value]
+    """Header fields that begin with `dapr-`, which a client sends to see them in its spans; the last of each name.
+
+    Its token is not for others to read.
+    """
+    found = [(name, value) for name, value in headers if name[:5] == b"dapr-" and value and name != tracing.TOKEN]
     return list({_text(name): _text(value) for name, value in found}.items()) if found else []
 
 

@@ -283,6 +283,7 @@ class State:
         many: Callable[[Sequence[Request]], Awaitable[Sequence[StateError | None]]],
     ) -> None:
         left, is_final = requests, False
+        wrong: list[StateError] = []
 
         async def attempt() -> None:
             nonlocal left, is_final
@@ -290,12 +291,15 @@ class State:
                 await _attempt(left, one, many)
             except _Partly as error:
                 left = [left[place] for place in error.left]
+                wrong.extend(error.wrong)
                 raise
             except (ETagMismatch, ETagInvalid):
                 is_final = True
                 raise
 
         await self._under_policies(store, attempt, lambda: not is_final)
+        if wrong:  # of an earlier try: the others are done by now, these are not
+            raise _of_etags(wrong)
 
     async def _under_policies(
         self, store: Store, operation: Callable[[], Awaitable[T]], can_repeat: Callable[[], bool] | None = None
@@ -310,11 +314,11 @@ class State:
 
 
 class _Partly(StateError):
-    """Some of many requests failed, and may be tried again: those at the places `left`."""
+    """Some of many requests failed. Those at the places `left` may be tried again, those with `wrong` etags not."""
 
-    def __init__(self, message: str, left: list[int]) -> None:
+    def __init__(self, message: str, left: list[int], wrong: Sequence[StateError]) -> None:
         super().__init__(message)
-        self.left = left
+        self.left, self.wrong = left, wrong
 
 
 async def _attempt(
@@ -332,15 +336,21 @@ async def _attempt(
     errors = [outcome for outcome in outcomes if outcome is not None]
     if not errors:
         return
-    text = "\n".join(map(str, errors))
+    wrong = [error for error in errors if isinstance(error, ETagMismatch | ETagInvalid)]
+    if len(wrong) == len(errors):
+        raise _of_etags(wrong)
     left = [
         place
         for place, outcome in enumerate(outcomes)
         if outcome is not None and not isinstance(outcome, ETagMismatch | ETagInvalid)
     ]
-    if left:
-        raise _Partly(text, left)
-    raise (ETagInvalid if any(isinstance(error, ETagInvalid) for error in errors) else ETagMismatch)(text)
+    raise _Partly("\n".join(map(str, errors)), left, wrong)
+
+
+def _of_etags(errors: Sequence[StateError]) -> StateError:
+    """Several errors of etags as one."""
+    kind = ETagInvalid if any(isinstance(error, ETagInvalid) for error in errors) else ETagMismatch
+    return kind("\n".join(map(str, errors)))
 
 
 def _always() -> bool:

@@ -102,10 +102,10 @@ class Redis(ConfigurationStore):
             if keys:
                 made.told = {**dict.fromkeys(keys, Item()), **await self.get(keys, {})}
         except OSError as error:
-            del self._subscriptions[name]
+            self._subscriptions.pop(name, None)
             raise ConfigurationError(str(error)) from None
         except BaseException:
-            del self._subscriptions[name]
+            self._subscriptions.pop(name, None)
             raise
         made.task = asyncio.create_task(self._tell(name, made))
         if self._looking is None or self._looking.done():

@@ -105,7 +105,7 @@ class Sqlite(ConfigurationStore):
             try:
                 made.told = await self.get(keys, metadata)
             except BaseException:
-                del self._subscriptions[name]
+                self._subscriptions.pop(name, None)
                 raise
         except sqlite.Failed as error:
             raise ConfigurationError(str(error)) from None

@@ -1,4 +1,4 @@
-"""crypto.dapr.kubernetes.secrets would have the keys in Secrets of Kubernetes. It cannot be used yet.
+"""crypto.dapr.kubernetes.secrets would have the keys in Secrets of Kubernetes. It cannot be used.
 
 Loading one fails, and says so. Mount the Secret as files, and use crypto.dapr.localstorage with its folder.
 """

@@ -10,9 +10,14 @@ from pydapr.components.drivers import jwk, thread
 LONGEST_SECONDS = 30.0
 """How long a key may take: a file can be one that never ends, or on a disk that hangs."""
 
+THREADS = 32
+"""Keys that are worked with at a time; more wait their turn, which counts as part of their time."""
+
 
 class LocalKeys(CryptoProvider):
     """A provider that has the keys themselves. RSA and files take their time, so the work is on a thread."""
+
+    _turns: asyncio.Semaphore | None = None
 
     @abstractmethod
     def key(self, name: str) -> jwk.Key:
@@ -23,7 +28,7 @@ class LocalKeys(CryptoProvider):
             return jwk.wrap(self._usable(key_name, "wrapKey", algorithm), key, algorithm)
 
         try:
-            return await _in_time(work)
+            return await self._in_time(work)
         except jwk.Unusable as error:
             raise CryptoError(f"failed to encrypt data: {error}") from None
 
@@ -32,7 +37,7 @@ class LocalKeys(CryptoProvider):
             return jwk.unwrap(self._usable(key_name, "unwrapKey", algorithm), wrapped, algorithm)
 
         try:
-            return await _in_time(work)
+            return await self._in_time(work)
         except jwk.Unusable as error:
             raise CryptoError(f"failed to decrypt data: {error}") from None
 
@@ -47,10 +52,11 @@ class LocalKeys(CryptoProvider):
             raise CryptoError(f"key cannot be used with algorithm '{algorithm}'")
         return found
 
-
-async def _in_time(work: Callable[[], bytes]) -> bytes:
-    try:
-        async with asyncio.timeout(LONGEST_SECONDS):
-            return await thread.run(work)
-    except TimeoutError:
-        raise CryptoError(f"no answer within {LONGEST_SECONDS:g} s") from None
+    async def _in_time(self, work: Callable[[], bytes]) -> bytes:
+        if self._turns is None:
+            self._turns = asyncio.Semaphore(THREADS)
+        try:
+            async with asyncio.timeout(LONGEST_SECONDS), self._turns:
+                return await thread.run(work)
+        except TimeoutError:
+            raise CryptoError(f"no answer within {LONGEST_SECONDS:g} s") from None

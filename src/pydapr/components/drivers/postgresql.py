@@ -68,8 +68,8 @@ class Options:
     query_exec_mode: str = option(
         "`exec` and the like keep no prepared statements, for proxies such as PgBouncer.", default=""
     )
-    use_azure_ad: bool = option("Sign in with Azure AD: refused, it is not there yet.", default=False)
-    use_aws_iam: bool = option("Sign in with AWS IAM: refused, it is not there yet.", default=False)
+    use_azure_ad: bool = option("Sign in with Azure AD: refused, it is not available.", default=False)
+    use_aws_iam: bool = option("Sign in with AWS IAM: refused, it is not available.", default=False)
 
 
 class Failed(Exception):
@@ -90,7 +90,7 @@ class Database:
         if given.timeout < 1:
             raise Wrong("invalid value for 'timeout': must be greater than 1s")
         if given.use_azure_ad or given.use_aws_iam:
-            raise Wrong("useAzureAD, useAWSIAM: signing in with Azure AD or AWS IAM is not possible yet")
+            raise Wrong("useAzureAD, useAWSIAM: signing in with Azure AD or AWS IAM is not available")
         if given.query_exec_mode not in _MODES:
             raise Wrong(f"invalid queryExecMode metadata value: {given.query_exec_mode}")
         if not TABLE.match(given.metadata_table_name):

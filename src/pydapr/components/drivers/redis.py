@@ -49,7 +49,7 @@ class Options:
     dial_timeout: str = option("How long connecting may take.", default="5s")
     read_timeout: str = option("How long the server may be silent when it owes an answer, -1 for ever.", default="3s")
     use_entra_id: bool = option(
-        "Sign in with Microsoft Entra ID: refused, it is not there yet.", default=False, aliases=("useAzureAD",)
+        "Sign in with Microsoft Entra ID: refused, it is not available.", default=False, aliases=("useAzureAD",)
     )
 
 
@@ -78,7 +78,7 @@ class Settings(Record):
 def settings(given: Options) -> Settings:
     """Raises `Wrong`."""
     if given.use_entra_id:
-        raise Wrong("useEntraID: signing in with Microsoft Entra ID is not possible yet")
+        raise Wrong("useEntraID: signing in with Microsoft Entra ID is not available")
     addresses = [_address(one.strip(), given.redis_port) for one in given.redis_host.split(",")]
     if given.failover and not given.sentinel_master_name:
         raise Wrong("metadata property sentinelMasterName is required where failover is true")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from pydapr.components.drivers import http
+from pydapr.components.drivers import http, thread
 
 if TYPE_CHECKING:
     import wasmtime
@@ -46,7 +46,7 @@ async def fetch(url: str) -> bytes:
     if not colon:
         raise ValueError(f"invalid URL: {url}")
     if scheme == "file":
-        guest = await asyncio.to_thread(Path(url[len("file://") :]).read_bytes)
+        guest = await thread.run(Path(url[len("file://") :]).read_bytes)
     elif scheme in ("http", "https"):
         answer = await http.request("GET", url, most=MAX_GUEST)
         if answer.status != 200:

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydapr.components import Wrong, component, option, options
+from pydapr.components.drivers import thread
 from pydapr.components.middleware import PLAIN, Middleware
 from pydapr.lib import urls
 from pydapr.net.body import Body, TooLarge
@@ -169,7 +170,7 @@ class OPA(Middleware):
             return self._policy.decide(document)
         async with self._one_beside:
             # Who is cancelled may not let the next one at the engine before it is done.
-            task = asyncio.create_task(asyncio.to_thread(self._beside.decide, document))
+            task = asyncio.create_task(thread.run(self._beside.decide, document))
             try:
                 return await asyncio.shield(task)
             except asyncio.CancelledError:

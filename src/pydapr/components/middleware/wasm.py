@@ -10,10 +10,11 @@ with 500.
 
 import asyncio
 import functools
+import threading
 from concurrent.futures import CancelledError, Future
 
 from pydapr.components import component, option, options
-from pydapr.components.drivers import httpwasm, wasm
+from pydapr.components.drivers import httpwasm, thread, wasm
 from pydapr.components.drivers.httpwasm import BUFFER_REQUEST, BUFFER_RESPONSE, HttpGuest, Turn
 from pydapr.components.drivers.wasm import GuestFailed
 from pydapr.components.middleware import Middleware, refuse
@@ -53,7 +54,7 @@ class Wasm(Middleware):
         code = await wasm.fetch(self._options.url)
         config = self._options.guest_config.encode()
         try:
-            self._runner = await asyncio.to_thread(httpwasm.HttpRunner, code, self._options.strict_sandbox, config)
+            self._runner = await thread.run(httpwasm.HttpRunner, code, self._options.strict_sandbox, config)
             # The first one is made now: what cannot start should not wait for a request.
             self._give_back(await self._runner.run(self._runner.make))
         except GuestFailed as error:
@@ -62,10 +63,12 @@ class Wasm(Middleware):
             raise ValueError(f"wasm: {error}") from None
 
     async def close(self) -> None:
+        if self._runner is None:
+            return
+        self._runner.closing.set()  # first: who begins to wait for bytes from now on sees it
         for future in tuple(self._reading):
             future.cancel()
-        if self._runner is not None:
-            await self._runner.close()
+        await self._runner.close()
 
     def wrap(self, inner: Handler) -> Handler:
         return functools.partial(self._handle, inner)
@@ -73,7 +76,7 @@ class Wasm(Middleware):
     async def _handle(self, inner: Handler, exchange: Exchange) -> None:
         runner = self._runner
         assert runner is not None
-        more = functools.partial(self._more, exchange.body, asyncio.get_running_loop())
+        more = functools.partial(self._more, exchange.body, asyncio.get_running_loop(), runner.closing)
         turn = Turn(exchange.method, exchange.target, list(exchange.headers), exchange.peer, more)
         turn.protocol = exchange.protocol
         idle = self._idle.pop() if self._idle else None
@@ -130,10 +133,12 @@ class Wasm(Middleware):
         if len(self._idle) < MAX_IDLE:
             self._idle.append(guest)
 
-    def _more(self, body: Body, loop: asyncio.AbstractEventLoop) -> bytes:
+    def _more(self, body: Body, loop: asyncio.AbstractEventLoop, closing: threading.Event) -> bytes:
         """The next bytes of a request, for a guest in its thread."""
         future = asyncio.run_coroutine_threadsafe(body.read(), loop)
         self._reading.add(future)
+        if closing.is_set():
+            future.cancel()
         try:
             return future.result(BODY_SECONDS)
         except TimeoutError:

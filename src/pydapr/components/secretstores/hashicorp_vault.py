@@ -92,8 +92,12 @@ class Vault(SecretStore):
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._read(name, version)) for name in names]
-        except* SecretStoreError as failed:
-            raise failed.exceptions[0] from None
+        except ExceptionGroup as failed:
+            # Not `except*`: before 3.11.4, Python puts what is raised there into a group, too.
+            refused, others = failed.split(SecretStoreError)
+            if refused is None or others is not None:
+                raise
+            raise refused.exceptions[0] from None
         return [task.result() for task in tasks]
 
     async def _read(self, name: str, version: str) -> dict[str, str] | None:

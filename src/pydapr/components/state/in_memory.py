@@ -12,6 +12,9 @@ from pydapr.components.state import NO_METADATA, Delete, ETagMismatch, Item, Key
 _CLEANING = 1.0
 """Seconds between the end of a value and that of its memory."""
 
+_SPARE = 64
+"""Ends of what was written anew that are kept at most, besides as many as there are values."""
+
 
 @options
 class Options:
@@ -120,6 +123,9 @@ class InMemory(StateStore):
         told = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(end))
         self._items[request.key] = _Kept(request.value, etag, {state.TTL_EXPIRE_TIME: told}, end)
         heapq.heappush(self._ends, (end, request.key))
+        if len(self._ends) > 2 * len(self._items) + _SPARE:
+            self._ends = [(item.end, key) for key, item in self._items.items() if item.end]
+            heapq.heapify(self._ends)
         if self._cleaning is None:
             self._cleaning = asyncio.get_running_loop().call_later(_CLEANING, self._clean)
 

@@ -12,6 +12,7 @@ import pytest
 from pydapr.api.grpc.unary import Answer, Unary
 from pydapr.errors import Code, RpcError, SecretDenied
 from pydapr.net import grpc_server
+from pydapr.net.body import Body
 from pydapr.net.http2_server import ServerExchange
 from pydapr.wire import grpc as wire
 
@@ -75,6 +76,17 @@ async def test_deadlines_end_the_call(client: Client) -> None:
     await serve(client, _hangs)
 
     assert (await client.error("/s/M", deadline=0.2))[0] == "DEADLINE_EXCEEDED"
+
+
+@pytest.mark.parametrize("fields", [{}, {b"grpc-timeout": b"10S"}])
+async def test_faults_are_statuses_and_no_deadlines(fields: dict[bytes, bytes]) -> None:
+    async def answer(exchange: ServerExchange, data: bytes) -> bytes:
+        raise TimeoutError("a disk")
+
+    given = SimpleNamespace(fields=fields, body=Body.of(wire.frame(b"")), target=b"/s/M")
+    with pytest.raises(RpcError, match="a disk") as error:
+        await Unary(answer, MAX)(cast(ServerExchange, given))
+    assert error.value.code == Code.UNKNOWN
 
 
 async def test_deadlines_that_are_none_are_errors() -> None:

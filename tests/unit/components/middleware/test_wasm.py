@@ -308,18 +308,15 @@ async def test_guest_is_used_again_when_who_asked_has_gone_with_the_answer(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = await make(module())
-    answered, back = asyncio.Event(), asyncio.Event()
+    back = asyncio.Event()
     monkeypatch.setattr(made, "_give_back", lambda guest: back.set())
 
     async def answers(exchange: Exchange) -> None:
         exchange.respond(200, [])
-        answered.set()
+        task.cancel()  # comes into force where the guest is waited for
 
     task = asyncio.ensure_future(made.wrap(answers)(Asked()))
-    await asyncio.wait_for(answered.wait(), 30)
-    await asyncio.sleep(0)
-    task.cancel()
-    await asyncio.wait((task,))
+    await asyncio.wait((task,), timeout=30)
 
     await asyncio.wait_for(back.wait(), 30)
     assert task.cancelled()
@@ -389,6 +386,28 @@ async def test_close_stops_guests(make: Make) -> None:
     await asyncio.wait_for(made.close(), 9)
 
     assert (await stuck).status == 500
+
+
+async def test_close_ends_the_wait_for_a_body(make: Make) -> None:
+    made = await make(module(f"(drop {READ.format(2)})" + GO_ON))
+    asked = Asked()
+    asked.body = Body()
+    stuck = asyncio.create_task(through(made, asked))
+    while not made._reading:  # noqa: ASYNC110  # a guest tells nobody
+        await asyncio.sleep(0)
+    await asyncio.wait_for(made.close(), 9)
+
+    assert (await stuck).status == 500
+
+
+async def test_wait_for_a_body_that_begins_after_the_close_ends_at_once(make: Make) -> None:
+    made = await make(module(GO_ON))
+    await made.close()
+    assert made._runner is not None
+    closing = made._runner.closing
+
+    with pytest.raises(driver.GuestFailed, match="error reading body"):
+        await asyncio.wait_for(asyncio.to_thread(made._more, Body(), asyncio.get_running_loop(), closing), 9)
 
 
 async def test_guests_run_side_by_side(make: Make, end: End) -> None:

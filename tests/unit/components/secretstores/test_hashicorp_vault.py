@@ -98,6 +98,13 @@ async def test_value_that_is_no_text_is_named_but_not_shown(server: Vault, store
     assert "987654" not in str(error.value)
 
 
+async def test_one_secret_that_cannot_be_read_fails_a_bulk_request_as_any_other(server: Vault, stores: Stores) -> None:
+    server.secrets = {"dapr/a": [{"pin": 987654}], "dapr/b": [{"k": "v"}]}
+
+    with pytest.raises(SecretStoreError, match="value of key pin of secret a is no text"):
+        await (await stores.open(server)).get_bulk({})
+
+
 async def test_name_cannot_lead_out_of_the_prefix(server: Vault, stores: Stores) -> None:
     server.secrets = {"other": [{"k": "v"}], "dapr/a?b#c": [{"k": "w"}]}
     store = await stores.open(server)

@@ -1,0 +1,33 @@
+"""A line for each call of the HTTP API."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from tests.unit.components.middleware.conftest import Asked
+
+from pydapr.api.http.calllog import CallLog
+from pydapr.net.exchange import Exchange
+from pydapr.observe import logging
+
+
+async def test_calls_that_the_client_gave_up_are_logged_too(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    logging.configure(level="error", as_json=True, file=str(file))
+
+    async def inner(exchange: Exchange) -> None:
+        await asyncio.Event().wait()
+
+    try:
+        calls = CallLog(inner, lambda exchange: None, False, False, iter((1.0, 1.25)).__next__)
+        task = asyncio.ensure_future(calls(Asked(b"/v1.0/invoke/app/method/m")))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    finally:
+        logging.configure()
+
+    (line,) = [json.loads(text) for text in file.read_text().splitlines()]
+    assert (line["method"], line["code"], line["duration"]) == ("GET /v1.0/invoke/app/method/m", 0, 250)
