@@ -44,12 +44,13 @@ def _lowest_outgoing() -> int:
 
 
 _given: set[int] = set()
+_random = random.SystemRandom()  # tests that run side by side must not draw the same numbers
 
 
 def free_port() -> int:
     """A port that nobody has, below those that outgoing connections are given."""
     while True:
-        port = random.randrange(11_000, _lowest_outgoing())
+        port = _random.randrange(11_000, _lowest_outgoing())
         if port in _given:
             continue
         with socket.socket() as probe:

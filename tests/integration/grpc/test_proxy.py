@@ -82,7 +82,8 @@ def test_streams_pass_message_by_message(way: Way) -> None:
 
 
 def test_a_deadline_reaches_the_app(way: Way, grpc_app: GrpcApp) -> None:
-    assert failure(lambda: way.unary("Hang", b"", timeout=0.5))[0] == "DEADLINE_EXCEEDED"
+    # An original on the way has the same deadline, and may say CANCELLED a moment before the client notices itself.
+    assert failure(lambda: way.unary("Hang", b"", timeout=0.5))[0] in ("DEADLINE_EXCEEDED", "CANCELLED")
     assert grpc_app.was_cancelled.wait(10)
 
 
