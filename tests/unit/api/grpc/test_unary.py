@@ -78,6 +78,7 @@ async def test_deadlines_end_the_call(client: Client) -> None:
     assert (await client.error("/s/M", deadline=0.2))[0] == "DEADLINE_EXCEEDED"
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize("fields", [{}, {b"grpc-timeout": b"10S"}])
 async def test_faults_are_statuses_and_no_deadlines(fields: dict[bytes, bytes]) -> None:
     async def answer(exchange: ServerExchange, data: bytes) -> bytes:
