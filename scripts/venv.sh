@@ -77,7 +77,8 @@ install_into() {
         for group in "$@"; do grep -qx "$group" "$stamp" || missing=$group; done
         [ -z "$missing" ] && return
     fi
-    say "Installing pydapr${*:+ and what is needed for: $*}; compiling it may take minutes (PYDAPR_PURE=1 does without)"
+    say "Installing pydapr${*:+ and what is needed for: $*}"
+    [ "${PYDAPR_PURE:-0}" = 1 ] || say "(compiling it may take minutes; PYDAPR_PURE=1 does without)"
     if "$venv/bin/python" -m pip install --help | grep -q -- '--group'; then
         for group in "$@"; do arguments+=(--group "$ROOT/pyproject.toml:$group"); done
     else

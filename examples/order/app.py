@@ -13,6 +13,7 @@ import sys
 import time
 
 CATALOG = "/v1.0/invoke/catalog/method/"
+STATE = "/v1.0/state/statestore"
 CALLS = 200
 PAUSE = 5.0
 
@@ -27,9 +28,15 @@ class Sidecar:
         self, verb: str, method: str, content: object = None, headers: dict[str, str] | None = None
     ) -> tuple[int, bytes, http.client.HTTPMessage]:
         """Calls a method of the catalog: status, body and header fields of its answer."""
+        return self.ask(verb, CATALOG + method, content, headers)
+
+    def ask(
+        self, verb: str, path: str, content: object = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, bytes, http.client.HTTPMessage]:
+        """Asks the sidecar itself."""
         body = None if content is None else json.dumps(content).encode()
         fields = {"Content-Type": "application/json"} if body else {}
-        self.connection.request(verb, CATALOG + method, body, {**fields, **(headers or {})})
+        self.connection.request(verb, path, body, {**fields, **(headers or {})})
         answer = self.connection.getresponse()
         return answer.status, answer.read(), answer.headers
 
@@ -52,6 +59,16 @@ def place_order(sidecar: Sidecar) -> None:
     expect(f"POST reserve {json.dumps(wanted)}", got, 201, b'"for": "Ada"')
 
 
+def keep_order(sidecar: Sidecar) -> None:
+    """Saves the order in the state store that `dapr run` gives an app without any configuration."""
+    order = {"item": "coffee", "count": 2}
+    saved, _, _ = sidecar.ask("POST", STATE, [{"key": "order-1", "value": order}])
+    status, kept, _ = sidecar.ask("GET", STATE + "/order-1")
+    say(f"{'order-1 in the state store':34} -> {status} {kept.decode()}")
+    if saved != 204 or status != 200 or json.loads(kept) != order:
+        sys.exit("expected the order that was saved")
+
+
 def show_error(sidecar: Sidecar) -> None:
     """The catalog's own 404, status, header fields and body: the sidecars pass it on as it is."""
     expect("GET items/unicorn", sidecar.call("GET", "items/unicorn"), 404, b"no item 'unicorn' in the catalog")
@@ -71,6 +88,7 @@ def measure(sidecar: Sidecar) -> None:
 def main() -> None:
     sidecar = Sidecar()
     place_order(sidecar)
+    keep_order(sidecar)
     show_error(sidecar)
     measure(sidecar)
     while "--keep" in sys.argv[1:]:

@@ -1,8 +1,8 @@
 """What an app that nothing is configured for can use nevertheless: a state store, `statestore`, in a SQLite file.
 
 Called by `plan` when no resources are named and the Dapr home has none. The component stands in a folder of its own
-below the home, beside its file: whoever has, or makes, a `components` folder there gets what stands in that, and
-nothing of this.
+below the home, and its file beside that folder: whoever has, or makes, a `components` folder there gets what stands
+in that, and nothing of this.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import os
 import tempfile
 from pathlib import Path
 
-FOLDER, STATE = "embedded", "state.db"
+FOLDER, RESOURCES, STATE = "embedded", "resources", "state.db"
 
 _COMPONENT = """\
 # Written by `dapr run` for apps that name no resources, while there is no {components}.
@@ -35,9 +35,9 @@ spec:
 
 def resources(home: Path) -> list[str]:
     """The folder with the component, which is written if it is not there; empty where it cannot be."""
-    folder = home / FOLDER
+    folder = home / FOLDER / RESOURCES  # apart from the data, which are no resources
     path = folder / "statestore.yaml"
-    text = _COMPONENT.format(components=home / "components", state=json.dumps(str(folder / STATE)))
+    text = _COMPONENT.format(components=home / "components", state=json.dumps(str(home / FOLDER / STATE)))
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError, UnicodeDecodeError):

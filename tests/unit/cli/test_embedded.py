@@ -17,7 +17,7 @@ def test_component_stands_beside_the_file_it_names(tmp_path: Path) -> None:
 
     assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
     assert os.listdir(folder) == ["statestore.yaml"]
-    document = yaml.safe_load((home / "embedded" / "statestore.yaml").read_text())
+    document = yaml.safe_load((home / "embedded" / "resources" / "statestore.yaml").read_text())
     assert (document["metadata"]["name"], document["spec"]["type"]) == ("statestore", "state.sqlite")
     metadata = {pair["name"]: pair["value"] for pair in document["spec"]["metadata"]}
     assert metadata["connectionString"] == str(home / "embedded" / "state.db")

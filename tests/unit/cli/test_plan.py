@@ -46,7 +46,7 @@ def test_a_run_without_flags_gets_a_name_and_ports(reservation: ports.Reservatio
 
 
 def test_a_run_without_resources_gets_those_that_are_embedded(reservation: ports.Reservation, empty_home: Path) -> None:
-    assert flags(make(reservation))["resources-path"] == str(empty_home / ".dapr" / "embedded")
+    assert flags(make(reservation))["resources-path"] == str(empty_home / ".dapr" / "embedded" / "resources")
 
 
 def test_what_was_given_is_passed_on(reservation: ports.Reservation) -> None:
