@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pydapr.app import grpc, http
 from pydapr.app.channel import Answer, AppChannel, AppUnreachable, Call, Header
 from pydapr.errors import RpcError
+from pydapr.lib import truth
 from pydapr.net import relay
 from pydapr.wire import appcalls
 from pydapr.wire import headers as names
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from pydapr.observe.metrics_grpc import GrpcMetrics
     from pydapr.observe.metrics_http import HttpMetrics
     from pydapr.observe.metrics_service import ServiceMetrics
-
-_TRUTHY = frozenset({b"y", b"yes", b"true", b"t", b"on", b"1"})
 
 
 class MeasuredChannel(AppChannel):
@@ -100,7 +99,7 @@ async def passing(services: "ServiceMetrics", call: relay.Relay, work: Awaitable
     if named is None:
         return await work
     target = named.decode("utf-8", "replace")
-    is_stream = (names.first(call.exchange.headers, b"dapr-stream") or b"").strip().lower() in _TRUTHY
+    is_stream = truth.is_true(names.first(call.exchange.headers, b"dapr-stream") or b"")
     called = services.app(target)
     if is_stream:
         services.stream_sent(target)

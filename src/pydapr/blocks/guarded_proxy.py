@@ -11,14 +11,13 @@ from collections.abc import Awaitable, Callable
 
 from pydapr.blocks.proxy import Proxy
 from pydapr.errors import Code, RpcError
+from pydapr.lib import truth
 from pydapr.net import grpc_server, relay, replay
 from pydapr.net.http2_server import ServerExchange
 from pydapr.policy.breaker import Refused
 from pydapr.policy.resiliency import Definition, Resiliency
 from pydapr.policy.runner import CodeFailure, DeadlineExceeded, Runner
 from pydapr.wire import headers as names
-
-_TRUE = frozenset({b"y", b"yes", b"true", b"t", b"on", b"1"})
 
 
 class FailedCall(CodeFailure):
@@ -52,7 +51,7 @@ class GuardedProxy:
             call = relay.Relay(exchange, self._max_message)
             await self._proxy.pass_on(target, call)
             return _ended(exchange, call.code, call.message)
-        if (names.first(exchange.headers, b"dapr-stream") or b"").strip().lower() in _TRUE:
+        if truth.is_true(names.first(exchange.headers, b"dapr-stream") or b""):
             return await self._stream(definition, target, exchange)
         return await self._unary(definition, target, exchange)
 

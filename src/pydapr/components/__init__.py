@@ -27,7 +27,7 @@ import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NewType, TypeVar, dataclass_transform, get_type_hints
 
-from pydapr.lib import durations
+from pydapr.lib import durations, truth
 
 if TYPE_CHECKING:
     T = TypeVar("T")
@@ -67,7 +67,6 @@ _NAMES: Sequence[tuple[tuple[Any, ...], str]] = (
 _CAPITALS = frozenset({"db", "https", "id", "kv", "tls", "url"})
 """Parts of names of options that are written in capitals."""
 
-_TRUE = frozenset({"y", "yes", "true", "t", "on", "1"})
 _REQUIRED: Any = dataclasses.MISSING
 
 
@@ -270,7 +269,7 @@ def convert(wanted: Any, text: Any, key: str, is_hidden: bool = False) -> Any:
     if wanted in (str, str | None):
         return text
     if wanted in (bool, bool | None):
-        return text.strip().lower() in _TRUE
+        return truth.is_true(text)
     if wanted == tuple[str, ...]:
         return tuple(text.split(","))
     try:

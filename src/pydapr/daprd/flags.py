@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 
-from pydapr.lib import durations, pflag, quantity
+from pydapr.lib import durations, pflag, quantity, truth
 from pydapr.lib.pflag import Flag
 from pydapr.lib.record import Record
 
@@ -261,7 +261,7 @@ def _settings(
         app_api_token=environ.get("APP_API_TOKEN", ""),
         pod_name=environ.get("POD_NAME", ""),
         env_keys=frozenset(environ["DAPR_ENV_KEYS"].split()) if environ.get("DAPR_ENV_KEYS") else None,
-        disable_h2c=_is_truthy(environ.get("DAPR_HTTP_DISABLE_H2C", "")),
+        disable_h2c=truth.is_true(environ.get("DAPR_HTTP_DISABLE_H2C", "")),
         components_sockets_folder=environ.get("DAPR_COMPONENTS_SOCKETS_FOLDER") or "/tmp/dapr-components-sockets",
         given=frozenset(flags.given),
         warnings="".join(flags.warnings),
@@ -424,10 +424,6 @@ def _max_series(environ: Mapping[str, str]) -> int:
     if not text.isascii() or not text.isdigit() or not int(text):
         raise ValueError(f"invalid value for the DAPR_METRICS_MAX_SERIES environment variable: {text}")
     return int(text)
-
-
-def _is_truthy(text: str) -> bool:
-    return text.strip().lower() in ("y", "yes", "true", "t", "on", "1")
 
 
 FLAGS = (

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from pydapr.blocks.crypto import Crypto, Pieces, SourceFailed, Wanted
 from pydapr.errors import BadRequest, Unimplemented
-from pydapr.lib import urls
+from pydapr.lib import truth, urls
 from pydapr.net.body import BodyError, TooLarge
 from pydapr.net.exchange import Exchange
 
@@ -16,7 +16,6 @@ PREFIX, SUBTLE_PREFIX = b"/v1.0-alpha1/crypto/", b"/v1.0-alpha1/subtlecrypto/"
 SUBTLE = (b"getkey", b"encrypt", b"decrypt", b"wrapkey", b"unwrapkey", b"sign", b"verify")
 
 _BYTES = ((b"content-type", b"application/octet-stream"),)
-_TRUE = frozenset({"y", "yes", "true", "t", "on", "1"})
 
 
 class CryptoApi:
@@ -35,7 +34,7 @@ class CryptoApi:
             _required(_field(fields, "dapr-key-wrap-algorithm"), "dapr-key-wrap-algorithm"),
             _field(fields, "dapr-data-encryption-cipher"),
             _field(fields, "dapr-decryption-key-name"),
-            _field(fields, "dapr-omit-decryption-key-name").strip().lower() in _TRUE,
+            truth.is_true(_field(fields, "dapr-omit-decryption-key-name")),
         )
         pieces = await self._crypto.encrypt(name, wanted, _source(exchange, self._max_body))
         exchange.respond(200, _BYTES, b"".join([piece async for piece in pieces]))
