@@ -19,6 +19,7 @@ from pydapr.components.configuration import (
 )
 from pydapr.components.drivers import redis
 from pydapr.components.drivers.redis_connection import Command, Connection, Failure, Reply
+from pydapr.net import tasks
 from pydapr.observe import logging
 
 log = logging.get("dapr.contrib")
@@ -69,15 +70,10 @@ class Redis(ConfigurationStore):
         await self._client.open()
 
     async def close(self) -> None:
-        tasks = [one.task for one in self._subscriptions.values() if one.task is not None]
+        ending = [*(one.task for one in self._subscriptions.values()), self._looking]
         self._subscriptions.clear()
-        if self._looking is not None:
-            tasks.append(self._looking)
-            self._looking = None
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        self._looking = None
+        await tasks.stop(ending)
         await self._listener.close()
         await self._client.close()
 

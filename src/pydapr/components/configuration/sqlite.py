@@ -19,6 +19,7 @@ from pydapr.components.configuration import (
     no_such_subscription,
 )
 from pydapr.components.drivers import sqlite
+from pydapr.net import tasks
 from pydapr.observe import logging
 
 if TYPE_CHECKING:
@@ -78,15 +79,10 @@ class Sqlite(ConfigurationStore):
             raise OSError(f"{self._where.path}: {error}") from None
 
     async def close(self) -> None:
-        tasks = [one.task for one in self._subscriptions.values() if one.task is not None]
+        ending = [*(one.task for one in self._subscriptions.values()), self._watching]
         self._subscriptions.clear()
-        if self._watching is not None:
-            tasks.append(self._watching)
-            self._watching = None
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        self._watching = None
+        await tasks.stop(ending)
         await self._database.close()
 
     async def get(self, keys: Sequence[str], metadata: Mapping[str, str]) -> Mapping[str, Item]:
