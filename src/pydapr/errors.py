@@ -1,9 +1,10 @@
 """Every error that the API can answer: a class per meaning, with HTTP status, gRPC code and error code.
 
 Raised by blocks, worded and encoded by the faces (`api.http.errors`, `api.grpc`). Messages are Dapr's own,
-since programs match them (v1.18.3, `pkg/messages/predefined.go`).
+since programs match them (v1.18.3, `pkg/messages/predefined.go`). They stand in one file, since they are one list.
 """
 
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 
 
@@ -68,6 +69,8 @@ class DaprError(Exception):
     category = "common"
     details: "Details | None" = None
     """What there is to tell besides the message."""
+    fields: "Sequence[tuple[bytes, bytes]]" = ()
+    """Header fields of the answer over HTTP."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -81,11 +84,12 @@ class DaprError(Exception):
 class Details:
     """What an error tells besides its message, in the terms of google/rpc/error_details.proto.
 
-    `reason` and `metadata` are its ErrorInfo, `resource` the type and name of what is concerned, `violations` the
-    fields that are wrong and why, `links` descriptions and addresses of help.
+    `reason` and `metadata` are its ErrorInfo, `resource` the type and name of what is concerned and `description` what
+    is said of it, `violations` the fields that are wrong and why, `links` descriptions and addresses of help. `domain`
+    is of who words the error.
     """
 
-    __slots__ = ("links", "metadata", "reason", "resource", "violations")
+    __slots__ = ("description", "domain", "links", "metadata", "reason", "resource", "violations")
 
     def __init__(
         self,
@@ -94,9 +98,11 @@ class Details:
         resource: tuple[str, str] | None = None,
         violations: tuple[tuple[str, str], ...] = (),
         links: tuple[tuple[str, str], ...] = (),
+        domain: str = "dapr.io",
+        description: str = "",
     ) -> None:
         self.reason, self.metadata, self.resource = reason, metadata, resource
-        self.violations, self.links = violations, links
+        self.violations, self.links, self.domain, self.description = violations, links, domain, description
 
 
 class InvokeFailed(DaprError):
@@ -281,14 +287,34 @@ class StateKeyMissing(MalformedRequest):
         return error
 
 
-class StateFailed(AboutState):
-    """The store did not do what it was asked to. The gRPC face tells the code among the details."""
+class StateWorded(AboutState):
+    """The store says itself how its error is to be answered."""
 
-    def __init__(self, code: str, message: str, status: int = 500, grpc: Code = Code.INTERNAL) -> None:
+    category = "pluggable-component"
+
+    def __init__(self, status: int, grpc: Code, message: str, tag: str, details: Details) -> None:
         super().__init__(message)
-        self.code, self.status, self.grpc = code, status, grpc
+        self.status, self.grpc, self.code, self.details = status, grpc, tag, details
+
+
+class StateFailed(AboutState):
+    """The store did not do what it was asked to. The gRPC face tells the code among the details, or what the store has
+    `worded`."""
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        status: int = 500,
+        grpc: Code = Code.INTERNAL,
+        worded: StateWorded | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code, self.status, self.grpc, self.worded = code, status, grpc, worded
 
     def for_grpc(self) -> DaprError:
+        if self.worded is not None:
+            return self.worded
         self.details = Details(self.code)
         return self
 
@@ -507,6 +533,24 @@ class ConfigurationUnsubscribeFailed(AboutConfiguration):
     code = "ERR_CONFIGURATION_UNSUBSCRIBE"
 
 
+class BindingFailed(DaprError):
+    """An output binding did not do what it was asked to, or there is none of the name.
+
+    `metadata` is what the binding tells of it all the same. The gRPC face tells the code among the details.
+    """
+
+    code = "ERR_INVOKE_OUTPUT_BINDING"
+    category = "binding"
+
+    def __init__(self, name: str, reason: str, metadata: Mapping[str, str]) -> None:
+        super().__init__(f"error invoking output binding {name}: {reason}")
+        self.metadata = metadata
+
+    def for_grpc(self) -> DaprError:
+        self.details = Details(self.code)
+        return self
+
+
 class AppChannelMissing(DaprError):
     """The app is to be called, and has no port."""
 
@@ -520,3 +564,49 @@ class Internal(DaprError):
     """A fault of pydapr itself; the log tells more."""
 
     code = "ERR_INTERNAL"
+
+
+class ConversationNotFound(DaprError):
+    """There is no conversation component of this name."""
+
+    status = 400
+    grpc = Code.INVALID_ARGUMENT
+    code = "ERR_CONVERSATION_NOT_FOUND"
+    category = "conversation"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"failed finding conversation component {name}")
+
+
+class ConversationWithoutInputs(DaprError):
+    """Nothing is said to the model."""
+
+    status = 400
+    grpc = Code.INVALID_ARGUMENT
+    code = "ERR_CONVERSATION_MISSING_INPUTS"
+    category = "conversation"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"failed conversing with component {name}: missing inputs in request")
+
+
+class ConversationInvalid(DaprError):
+    """What is said to the model cannot be said to it."""
+
+    status = 400
+    grpc = Code.INVALID_ARGUMENT
+    code = "ERR_CONVERSATION_INVALID_PARMS"
+    category = "conversation"
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"failed conversing with component {name}: invalid params: {reason}")
+
+
+class ConversationFailed(DaprError):
+    """The model did not answer."""
+
+    code = "ERR_CONVERSATION_INVOKE"
+    category = "conversation"
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"failed conversing with component {name}: {reason}")

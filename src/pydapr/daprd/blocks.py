@@ -1,4 +1,4 @@
-"""The blocks that do nothing but use components of one kind: cryptography, locks, configuration.
+"""The blocks that only use components of one kind: cryptography, locks, configuration, conversation, bindings.
 
 Made by `daprd.runtime` when the components are open; the faces have them from `daprd.faces`.
 """
@@ -7,12 +7,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pydapr.app.channel import AppChannel
+from pydapr.blocks.bindings import Bindings
 from pydapr.blocks.configuration import Configuration
+from pydapr.blocks.conversation import Conversations
 from pydapr.blocks.crypto import Crypto
 from pydapr.blocks.lock import Lock
 from pydapr.components.configuration import ConfigurationStore
+from pydapr.components.conversation import Conversation
 from pydapr.components.crypto import CryptoProvider
 from pydapr.daprd import components
+from pydapr.daprd.bindings import outputs
 from pydapr.lib.record import Record
 from pydapr.security import ciphers
 
@@ -27,6 +31,8 @@ class Blocks(Record):
     crypto: Crypto
     lock: Lock
     configuration: Configuration
+    conversations: Conversations
+    bindings: Bindings
 
 
 def build(
@@ -41,7 +47,13 @@ def build(
     crypto = Crypto(providers, ciphers.make, policies)
     stores = {name: part for name, part in parts.items() if isinstance(part, ConfigurationStore)}
     configuration = Configuration(stores, app, policies)
+    models = {name: part for name, part in parts.items() if isinstance(part, Conversation)}
+    conversations = Conversations(models, policies)
+    calls = Bindings(outputs(opened), policies)
     if measures is not None:
+        calls.metrics = measures.output_bindings
         crypto.operations.metrics = measures.crypto
         configuration.operations.metrics = measures.configuration
-    return Blocks(crypto, Lock(opened.lock_stores if opened is not None else {}, policies), configuration)
+        conversations.operations.metrics = measures.conversation
+    locks = Lock(opened.lock_stores if opened is not None else {}, policies)
+    return Blocks(crypto, locks, configuration, conversations, calls)

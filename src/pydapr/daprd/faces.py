@@ -10,25 +10,34 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pydapr.api import access as api_access
+from pydapr.api.grpc import bindings as grpc_bindings
 from pydapr.api.grpc import configuration as grpc_configuration
+from pydapr.api.grpc import conversation as grpc_conversation
 from pydapr.api.grpc import crypto as grpc_crypto
 from pydapr.api.grpc import invoke as grpc_invoke
 from pydapr.api.grpc import lock as grpc_lock
 from pydapr.api.grpc import metadata as grpc_metadata
 from pydapr.api.grpc import proxy as grpc_proxy
+from pydapr.api.grpc import pubsub as grpc_pubsub
 from pydapr.api.grpc import router as grpc_router
 from pydapr.api.grpc import secrets as grpc_secrets
 from pydapr.api.grpc import shutdown as grpc_shutdown
 from pydapr.api.grpc import state as grpc_state
 from pydapr.api.grpc import streaming, unary
+from pydapr.api.http import bindings as http_bindings
 from pydapr.api.http import (
     configuration as http_configuration,
 )
+from pydapr.api.http import (
+    conversation as http_conversation,
+)
 from pydapr.api.http import cors, crypto, errors, health, invoke, lock, metadata, router, secrets, shutdown, state
+from pydapr.api.http import pubsub as http_pubsub
 from pydapr.blocks.health import Health
 from pydapr.blocks.invoke import Invoker
 from pydapr.blocks.metadata import Metadata
 from pydapr.blocks.proxy import Proxy
+from pydapr.blocks.pubsub.publish import Publisher
 from pydapr.blocks.secrets import Secrets
 from pydapr.blocks.state import State
 from pydapr.daprd import blocks, flags
@@ -42,6 +51,7 @@ from pydapr.resources import configuration
 
 if TYPE_CHECKING:
     from pydapr.daprd.measures import Measures
+    from pydapr.daprd.subscriptions import Consumers
     from pydapr.observe.tracing import Tracer
 
 log = logging.get("dapr.runtime")
@@ -70,9 +80,11 @@ class Parts:
     proxy: Proxy
     secrets: Secrets
     state: State
+    publisher: Publisher
     blocks: blocks.Blocks
     measures: "Measures | None" = None
     tracer: "Tracer | None" = None
+    consumers: "Consumers | None" = None
 
 
 class CannotListen(Exception):
@@ -147,6 +159,7 @@ def _routes(parts: Parts, stop: Callable[[bool], None]) -> dict[router.Route, Ha
         (b"GET", secrets.PREFIX + b"*/bulk"): secret.get_bulk,
         (b"GET", secrets.PREFIX + b"*/*"): secret.get,
         **_state_routes(state.StateApi(parts.state, settings.max_body_size)),
+        **_publish_routes(parts),
         **_routes_of_blocks(parts.blocks, settings.max_body_size),
     }
 
@@ -165,6 +178,19 @@ def _state_routes(api: state.StateApi) -> dict[router.Route, Handler]:
     return routes
 
 
+def _publish_routes(parts: Parts) -> dict[router.Route, Handler]:
+    measures = parts.measures
+    count = measures.errors.answered if measures is not None and measures.errors is not None else None
+    api = http_pubsub.PublishApi(parts.publisher, parts.settings.max_body_size, count)
+    one, many = api.publish, api.publish_many
+    routes: dict[router.Route, Handler] = {}
+    for method in (b"POST", b"PUT"):
+        for prefix in http_pubsub.BULK_PREFIXES:
+            routes[method, prefix + b"*/**"] = many
+        routes[method, http_pubsub.PREFIX + b"*/**"] = one
+    return routes
+
+
 def _routes_of_blocks(made: blocks.Blocks, most: int) -> dict[router.Route, Handler]:
     documents, locks = crypto.CryptoApi(made.crypto, most), lock.LockApi(made.lock, most)
     items = http_configuration.ConfigurationApi(made.configuration)
@@ -174,6 +200,12 @@ def _routes_of_blocks(made: blocks.Blocks, most: int) -> dict[router.Route, Hand
         (b"POST", lock.LOCK_PREFIX + b"*"): locks.lock,
         (b"POST", lock.UNLOCK_PREFIX + b"*"): locks.unlock,
     }
+    talks = http_conversation.ConversationApi(made.conversations, most)
+    routes[b"POST", http_conversation.ALPHA1_PREFIX + b"*/converse"] = talks.converse_alpha1
+    routes[b"POST", http_conversation.ALPHA2_PREFIX + b"*/converse"] = talks.converse_alpha2
+    calls = http_bindings.BindingsApi(made.bindings, most)
+    for method in (b"POST", b"PUT"):
+        routes[method, http_bindings.PREFIX + b"*"] = calls.invoke
     for name in crypto.SUBTLE:
         routes[b"POST", crypto.SUBTLE_PREFIX + b"*/" + name] = crypto.subtle
     for prefix in http_configuration.PREFIXES:
@@ -187,10 +219,14 @@ def _answers_of_blocks(made: blocks.Blocks) -> tuple[dict[str, unary.Answer], di
     """Those of methods with one request and one answer, and those of streams."""
     documents, locks = grpc_crypto.CryptoApi(made.crypto), grpc_lock.LockApi(made.lock)
     items = grpc_configuration.ConfigurationApi(made.configuration)
+    talks = grpc_conversation.ConversationApi(made.conversations)
     answers: dict[str, unary.Answer] = {
         **dict.fromkeys(grpc_crypto.SUBTLE, grpc_crypto.subtle),
+        "InvokeBinding": grpc_bindings.BindingsApi(made.bindings).invoke,
         "TryLockAlpha1": locks.lock,
         "UnlockAlpha1": locks.unlock,
+        "ConverseAlpha1": talks.converse_alpha1,
+        "ConverseAlpha2": talks.converse_alpha2,
     }
     streams: dict[str, streaming.Answer] = {"EncryptAlpha1": documents.encrypt, "DecryptAlpha1": documents.decrypt}
     for suffix in ("", "Alpha1"):
@@ -208,6 +244,7 @@ def _grpc_methods(parts: Parts, stop: Callable[[bool], None]) -> Handler:
     description = grpc_metadata.MetadataApi(parts.metadata)
     secret = grpc_secrets.SecretsApi(parts.secrets)
     state_api = grpc_state.StateApi(parts.state)
+    messages = grpc_pubsub.PublishApi(parts.publisher)
     answers: dict[str, unary.Answer] = {
         "InvokeService": grpc_invoke.InvokeApi(parts.invoker, _gave(measures)).invoke_service,
         "GetMetadata": description.get,
@@ -222,9 +259,13 @@ def _grpc_methods(parts: Parts, stop: Callable[[bool], None]) -> Handler:
         "DeleteBulkState": state_api.delete_bulk,
         "ExecuteStateTransaction": state_api.transact,
         "QueryStateAlpha1": state_api.query,
+        "PublishEvent": messages.publish,
+        "BulkPublishEvent": messages.publish_many("BulkPublishEvent"),
+        "BulkPublishEventAlpha1": messages.publish_many("BulkPublishEventAlpha1"),
     }
     more, streams = _answers_of_blocks(parts.blocks)
     answers |= more
+    streams["SubscribeTopicEventsAlpha1"] = _subscribe(parts.consumers)
     if rules.api_allowed or rules.api_denied:
         grpc_log.info("Enabled API access list on gRPC server")
     if settings.api_token:
@@ -255,6 +296,21 @@ def _grpc_methods(parts: Parts, stop: Callable[[bool], None]) -> Handler:
         settings.api_token,
         _around(parts),
     )
+
+
+def _subscribe(consumers: "Consumers | None") -> streaming.Answer:
+    """Streams of events; without a broker what is needed for them is loaded when somebody asks for one."""
+    if consumers is not None:
+        from pydapr.api.grpc import subscribe
+
+        return subscribe.SubscribeApi(consumers.streams).subscribe
+
+    async def refuse(stream: streaming.Stream) -> None:
+        from pydapr.api.grpc import subscribe
+
+        await subscribe.without_brokers(stream)
+
+    return refuse
 
 
 def _logs_calls(parts: Parts) -> bool:

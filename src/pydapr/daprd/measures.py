@@ -12,8 +12,10 @@ from pydapr.daprd import flags
 from pydapr.lib import re2
 from pydapr.observe import logging, metrics, metrics_process
 from pydapr.observe.metrics_blocks import OperationMetrics
+from pydapr.observe.metrics_egress import EgressMetrics
 from pydapr.observe.metrics_grpc import GrpcMetrics
 from pydapr.observe.metrics_http import HttpMetrics
+from pydapr.observe.metrics_ingress import IngressMetrics
 from pydapr.observe.metrics_paths import BadPattern, Labels
 from pydapr.observe.metrics_resiliency import ResiliencyMetrics
 from pydapr.observe.metrics_service import (
@@ -58,6 +60,13 @@ class Measures:
         self.state = OperationMetrics(registry, "state", latencies, namespace)
         self.crypto = OperationMetrics(registry, "crypto", latencies, namespace)
         self.configuration = OperationMetrics(registry, "configuration", latencies, namespace)
+        self.conversation = OperationMetrics(registry, "conversation", latencies, namespace, names_operations=False)
+        self.output_bindings = OperationMetrics(registry, "output_binding", latencies, namespace)
+        self.input_bindings = OperationMetrics(
+            registry, "input_binding", latencies, namespace, names_operations=False
+        )
+        self.egress = EgressMetrics(registry, latencies, namespace)
+        self.ingress = IngressMetrics(registry, latencies, namespace)
         self.resiliency = ResiliencyMetrics(registry)
         self.identity = IdentityMetrics(registry)
         self.spans = SpanMetrics(registry)

@@ -8,10 +8,21 @@ from pydapr.observe.metrics import Count, Registry, Spread
 
 
 class OperationMetrics:
-    """Records for one block, such as `secret`. `latencies` are bounds in milliseconds."""
+    """Records for one block, such as `secret`. `latencies` are bounds in milliseconds.
 
-    def __init__(self, registry: Registry, block: str, latencies: Sequence[float], namespace: str) -> None:
-        name, labels = f"dapr_component_{block}_", ("app_id", "component", "namespace", "operation", "success")
+    A block with one operation only has no label for it.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        block: str,
+        latencies: Sequence[float],
+        namespace: str,
+        names_operations: bool = True,
+    ) -> None:
+        operation = ("operation",) if names_operations else ()
+        name, labels = f"dapr_component_{block}_", ("app_id", "component", "namespace", *operation, "success")
         self._count = registry.counter(
             f"{name}count", f"The number of operations performed on the {block} component.", *labels
         )
@@ -23,6 +34,7 @@ class OperationMetrics:
             scale=1000,
         )
         self._namespace = namespace
+        self._names_operations = names_operations
         self._known: dict[tuple[str, str, bool], tuple[Count, Spread]] = {}
         """Components are few, and so are operations: these series are kept."""
 
@@ -31,7 +43,8 @@ class OperationMetrics:
         key = (component, operation, is_success)
         found = self._known.get(key)
         if found is None:
-            labels = (component, self._namespace, operation, "true" if is_success else "false")
+            named = (operation,) if self._names_operations else ()
+            labels = (component, self._namespace, *named, "true" if is_success else "false")
             found = self._known[key] = (self._count.get(*labels), self._latencies.get(*labels))
         found[0].inc()
         found[1].record(seconds)
