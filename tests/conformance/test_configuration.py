@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 import pytest
-from tests.conformance import redis_servers, servers
+from tests.conformance import postgresql_servers, redis_servers, servers
 
 from pydapr import components
 from pydapr.components.configuration import ConfigurationError, ConfigurationStore, Item
@@ -63,12 +63,47 @@ class Redis:
         self._run("DEL", key)
 
 
-Place = Sqlite | Redis
+class PostgreSQL:
+    """A table with the trigger that tells of changes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._server = servers.shared(postgresql_servers.server)
+        self.metadata = {**postgresql_servers.first_version()[0], "table": "items", "notifyChannel": "items_changed"}
+        self._server.sql(
+            """
+            DROP TABLE IF EXISTS items;
+            CREATE TABLE items (key text PRIMARY KEY, value text NOT NULL, version text NOT NULL, metadata json);
+            GRANT ALL ON items TO dapr;
+            CREATE OR REPLACE FUNCTION items_changed() RETURNS trigger AS $$
+            BEGIN
+              PERFORM pg_notify('items_changed', json_build_object('table', TG_TABLE_NAME, 'action', TG_OP, 'data',
+                CASE WHEN TG_OP = 'DELETE' THEN row_to_json(OLD)
+                     WHEN length(NEW.value) > 5000 THEN json_build_object('key', NEW.key)
+                     ELSE row_to_json(NEW) END)::text);
+              RETURN NULL;
+            END $$ LANGUAGE plpgsql;
+            CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON items
+              FOR EACH ROW EXECUTE PROCEDURE items_changed();
+            """
+        )
+
+    def put(self, key: str, value: str) -> None:
+        self._server.sql(
+            f"INSERT INTO items VALUES ('{key}', $value${value}$value$, '1', '{{\"by\": \"test\"}}') ON CONFLICT (key) "
+            "DO UPDATE SET value = excluded.value, version = items.version::int + 1"
+        )
+
+    def remove(self, key: str) -> None:
+        self._server.sql(f"DELETE FROM items WHERE key = '{key}'")
+
+
+Place = Sqlite | Redis | PostgreSQL
 """Where items are, changed by others."""
 
 STORES: dict[str, list[Callable[[Path], Place]]] = {
     "configuration.sqlite": [Sqlite, SqliteWithoutWal],
     "configuration.redis": [Redis],
+    "configuration.postgresql": [PostgreSQL],
 }
 CASES = [pytest.param(type_, fill, id=f"{type_}-{fill.__name__}") for type_, fills in STORES.items() for fill in fills]
 pytestmark = pytest.mark.parametrize(("type_", "fill"), CASES)
@@ -200,6 +235,30 @@ async def test_after_unsubscribing_nothing_is_told(store: ConfigurationStore, pl
 
 @pytest.mark.parametrize("text", ["a b", "ü'\"", "x" * 100_000])
 async def test_odd_values_and_keys(store: ConfigurationStore, place: Place, text: str) -> None:
-    place.put(f"k{text[:100]}", text)
+    key = "plain" if isinstance(place, PostgreSQL) else f"k{text[:100]}"
+    told = Told()
+    await store.subscribe([key], {}, told)
+    place.put(key, text)
 
-    assert (await store.get([f"k{text[:100]}"], {}))[f"k{text[:100]}"].value == text
+    assert (await store.get([key], {}))[key].value == text
+    assert (await told.next())[1][key].value == text
+
+
+async def test_keys_that_the_table_cannot_have_are_refused(store: ConfigurationStore, place: Place) -> None:
+    if not isinstance(place, PostgreSQL):
+        pytest.skip("it takes any key")
+    with pytest.raises(ConfigurationError, match="invalid key"):
+        await store.get(["a b"], {})
+
+
+async def test_changes_are_told_after_the_server_was_restarted(store: ConfigurationStore, place: Place) -> None:
+    if not isinstance(place, PostgreSQL):
+        pytest.skip("it has a test of its own, or no server")
+    place.put("a", "0")
+    told = Told()
+    await store.subscribe(["a"], {}, told)
+
+    await asyncio.to_thread(postgresql_servers.first_version()[1])
+    place.put("a", "1")
+
+    assert (await told.next())[1]["a"].value == "1"

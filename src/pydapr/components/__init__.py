@@ -43,6 +43,10 @@ Seconds = NewType("Seconds", float)
 """An option given as a Go duration (`1m30s`), or as a whole number of seconds."""
 
 ALIASES = {
+    "bindings.postgresql": "bindings.postgres",
+    "bindings.mqtt": "bindings.mqtt3",
+    "pubsub.mqtt": "pubsub.mqtt3",
+    "configuration.postgres": "configuration.postgresql",
     "nameresolution.consul": "nameresolution.hashicorp.consul",
     "state.postgres": "state.postgresql",
     "state.cockroachdb/v2": "state.postgresql/v2",
@@ -209,6 +213,23 @@ def find(type_: str, version: str = "") -> Found | None:
     return _found.get(type_)
 
 
+def declared(load: Callable[[], None], module: str) -> dict[str, Found]:
+    """What `module` declares by `component` while `load` imports it; `find` does not find it by that."""
+    before = dict(_found)
+    load()
+    made = {type_: found for type_, found in _found.items() if found.make.__module__ == module}
+    for type_ in made:
+        del _found[type_]
+        if type_ in before:
+            _found[type_] = before[type_]
+    return made
+
+
+def registered(kind: str) -> list[Found]:
+    """The components of a kind whose modules are imported, by name."""
+    return [found for name, found in sorted(_found.items()) if name.startswith(f"{kind}.")]
+
+
 def available(kind: str) -> list[Found]:
     """All components of a kind, by name. Imports them, so this is for documentation and for errors."""
     if kind not in KINDS:
@@ -221,7 +242,7 @@ def available(kind: str) -> list[Found]:
 
     for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
         importlib.import_module(module.name)
-    return [found for name, found in sorted(_found.items()) if name.startswith(f"{kind}.")]
+    return registered(kind)
 
 
 # -- options --

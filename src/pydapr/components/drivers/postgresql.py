@@ -106,9 +106,15 @@ class Database:
 
     async def open(self, key: str, migrations: Sequence[Migration]) -> None:
         """Connects, and does those migrations that have not been done; `key` is where their number stands."""
+        await self.connect()
+        await self._make_metadata_table()
+        await self._migrate(key, migrations)
+
+    async def connect(self) -> None:
+        """Connects, and has no table of ours."""
         import asyncpg
 
-        async with self._as_failed():
+        async with self.errors():
             try:
                 self._pool = await asyncpg.create_pool(
                     self._url, min_size=1, max_size=self._most, timeout=self._timeout,
@@ -116,8 +122,6 @@ class Database:
                 )  # fmt: skip
             except (ValueError, asyncpg.InterfaceError) as error:
                 raise Failed(f"failed to parse connection string: {error}", False) from None
-        await self._make_metadata_table()
-        await self._migrate(key, migrations)
 
     async def close(self) -> None:
         if self._cleaning is not None:
@@ -128,8 +132,9 @@ class Database:
             self._pool.terminate()
 
     @contextlib.asynccontextmanager
-    async def connection(self) -> "AsyncIterator[Connection]":
-        async with self._as_failed(), self._pool.acquire() as connection:
+    async def connection(self, seconds: float = 0.0) -> "AsyncIterator[Connection]":
+        """For as long as `seconds`, or the timeout."""
+        async with self.errors(seconds), self._pool.acquire() as connection:
             yield connection
 
     @contextlib.asynccontextmanager
@@ -140,6 +145,13 @@ class Database:
         async with self.connection() as connection, connection.transaction():
             await connection.fetch(f"SELECT value FROM {about} WHERE key = 'lock' FOR UPDATE")
             yield connection
+
+    async def own_connection(self) -> "Connection":
+        """A connection outside of the pool, such as one that listens; whoever gets it closes it."""
+        import asyncpg
+
+        async with self.errors():
+            return await asyncpg.connect(self._url, timeout=self._timeout, statement_cache_size=0)
 
     async def fetch(self, sql: str, *values: object) -> Sequence[Any]:
         async with self.connection() as connection:
@@ -161,7 +173,8 @@ class Database:
     # -- within --
 
     @contextlib.asynccontextmanager
-    async def _as_failed(self, seconds: float = 0.0) -> AsyncIterator[None]:
+    async def errors(self, seconds: float = 0.0) -> AsyncIterator[None]:
+        """Raises as `Failed` what the library raises within, and when it takes longer than `seconds` or the timeout."""
         import asyncpg
 
         try:
@@ -216,7 +229,7 @@ class Database:
             try:
                 if not await self.execute(turn, key, milliseconds):
                     continue
-                async with self._as_failed(_CLEANING_SECONDS), self._pool.acquire() as connection:
+                async with self.errors(_CLEANING_SECONDS), self._pool.acquire() as connection:
                     removed = await execute(connection, ended)
             except Failed as error:
                 log.error(f"Error removing expired data: {error}")
