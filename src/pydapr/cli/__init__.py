@@ -25,12 +25,18 @@ class Command(Protocol):
 
 
 COMMANDS = {
+    "component": ("component", "Serve a component of pydapr to other sidecars as a pluggable component"),
+    "components": ("components", "List the components that can be used, or the options of one"),
     "completion": ("completion", "Generates shell completion scripts"),
     "invoke": (
         "invoke",
         "Invoke a method on a given Dapr application. Supported platforms: Self-hosted",
     ),
     "list": ("list_", "List all Dapr instances. Supported platforms: Kubernetes and self-hosted"),
+    "publish": (
+        "publish",
+        "Publish a pub-sub event. Supported platforms: Self-hosted",
+    ),
     "run": (
         "run",
         "Run Dapr and (optionally) your application side by side. Supported platforms: Self-hosted",

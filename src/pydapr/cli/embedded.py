@@ -1,17 +1,19 @@
-"""What an app that nothing is configured for can use nevertheless: a state store, `statestore`, in a SQLite file.
+"""What an app that nothing is configured for can use nevertheless: components on SQLite files below the Dapr home.
 
-Called by `plan` when no resources are named and the Dapr home has none. The component stands in a folder of its own
-below the home, and its file beside that folder: whoever has, or makes, a `components` folder there gets what stands
-in that, and nothing of this.
+Called by `plan` when no resources are named and the Dapr home has none. The components stand in a folder of their own,
+and their files beside that folder: whoever has, or makes, a `components` folder in the home gets what stands in that,
+and nothing of this. `statestore` and `pubsub` have the names that the original's `dapr init` gives, `lockstore` and
+`configstore` those that its guides use.
 """
 
 import contextlib
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-FOLDER, RESOURCES, STATE = "embedded", "resources", "state.db"
+FOLDER, RESOURCES = "embedded", "resources"
 
 _COMPONENT = """\
 # Written by `dapr run` for apps that name no resources, while there is no {components}.
@@ -19,35 +21,51 @@ _COMPONENT = """\
 apiVersion: dapr.io/v1alpha1
 kind: Component
 metadata:
-  name: statestore
+  name: {name}
 spec:
-  type: state.sqlite
+  type: {type}
   version: v1
   metadata:
   - name: connectionString
-    value: {state}
-  - name: cleanupInterval
-    value: 1h
-  - name: actorStateStore
-    value: "true"
+    value: {file}
 """
+
+# What is not needed by every app is not opened at its start.
+_COMPONENTS = {
+    "statestore": ("state.sqlite", "state.db", {"cleanupInterval": "1h", "actorStateStore": "true"}),
+    "pubsub": ("pubsub.sqlite", "pubsub.db", {"openOnUse": "true"}),
+    "lockstore": ("lock.sqlite", "locks.db", {"openOnUse": "true"}),
+    "configstore": ("configuration.sqlite", "configuration.db", {"openOnUse": "true"}),
+}
+"""Name → type, file, and further metadata."""
 
 
 def resources(home: Path) -> list[str]:
-    """The folder with the component, which is written if it is not there; empty where it cannot be."""
+    """The folder with the components, which are written if they are not there; empty where they cannot be."""
     folder = home / FOLDER / RESOURCES  # apart from the data, which are no resources
-    path = folder / "statestore.yaml"
-    text = _COMPONENT.format(components=home / "components", state=json.dumps(str(home / FOLDER / STATE)))
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError, UnicodeDecodeError):
-            if path.read_text(encoding="utf-8") == text:
-                return [str(folder)]
-        # Sidecars that start at this moment read the old or the new, never half.
-        number, made = tempfile.mkstemp(dir=folder, suffix=".new")
-        with open(number, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(made, path)
+        for name, text in _documents(home):
+            _write(folder / f"{name}.yaml", text)
     except OSError:
         return []
     return [str(folder)]
+
+
+def _documents(home: Path) -> Iterator[tuple[str, str]]:
+    for name, (type_, file, metadata) in _COMPONENTS.items():
+        place = json.dumps(str(home / FOLDER / file))
+        text = _COMPONENT.format(components=home / "components", name=name, type=type_, file=place)
+        pairs = (f"  - name: {key}\n    value: {json.dumps(value)}\n" for key, value in metadata.items())
+        yield name, text + "".join(pairs)
+
+
+def _write(path: Path, text: str) -> None:
+    with contextlib.suppress(FileNotFoundError, UnicodeDecodeError):
+        if path.read_text(encoding="utf-8") == text:
+            return
+    # Sidecars that start at this moment read the old or the new, never half.
+    number, made = tempfile.mkstemp(dir=path.parent, suffix=".new")
+    with open(number, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.replace(made, path)

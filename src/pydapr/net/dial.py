@@ -51,6 +51,11 @@ async def address_by_tls(
     return await _connect(factory, host, port, ssl=context, server_hostname=host, **TLS_PATIENCE)
 
 
+async def unix(path: str, factory: Factory) -> object:
+    """Connects to a Unix domain socket. Raises `OSError`."""
+    return await asyncio.get_running_loop().create_unix_connection(factory, path)
+
+
 def keep_alive(sock: Any) -> None:
     """Has the kernel watch the other end; `sock` is a TCP socket, or asyncio's view of one."""
     if sock is None:

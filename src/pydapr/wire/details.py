@@ -68,6 +68,32 @@ def help_links(links: Iterable[tuple[str, str]]) -> Detail:
     return Detail(_TYPES + "Help", _pairs(links))
 
 
+def read_error_info(data: bytes) -> tuple[str, str, dict[str, str]]:
+    """Reason, domain and metadata of an ErrorInfo. Raises `ValueError`."""
+    texts, metadata = {1: "", 2: ""}, {}
+    for number, value in _fields(data):
+        if isinstance(value, bytes):
+            if number == 3:
+                key, text = _read_pair(value)
+                metadata[key] = text
+            else:
+                texts[number] = value.decode()
+    return texts[1], texts[2], metadata
+
+
+def read_bad_request(data: bytes) -> list[tuple[str, str]]:
+    """The fields that a BadRequest names, each with its description. Raises `ValueError`."""
+    return [_read_pair(value) for number, value in _fields(data) if number == 1 and isinstance(value, bytes)]
+
+
+def _read_pair(data: bytes) -> tuple[str, str]:
+    texts = {1: "", 2: ""}
+    for number, value in _fields(data):
+        if isinstance(value, bytes):
+            texts[number] = value.decode()
+    return texts[1], texts[2]
+
+
 def _pairs(pairs: Iterable[tuple[str, str]]) -> bytes:
     return b"".join([_field(1, _text(1, first) + _text(2, second)) for first, second in pairs])
 

@@ -21,6 +21,8 @@ ROUTES = {
         (b"PUT", b"/v1.0/metadata/*"),
         (b"GET", b"/v1.0/secrets/*/bulk"),
         (b"GET", b"/v1.0/secrets/*/*"),
+        (b"POST", b"/v1.0/publish/bulk/*/**"),
+        (b"POST", b"/v1.0/publish/*/**"),
     ]
 }
 
@@ -38,6 +40,13 @@ ROUTES = {
         (b"GET", b"/v1.0/secrets/s", None),
         (b"GET", b"/v1.0/secrets//k", None),
         (b"GET", b"/v1.0/secrets/s/k/x", None),
+        (b"POST", b"/v1.0/publish/p/t", b"/v1.0/publish/*/**"),
+        (b"POST", b"/v1.0/publish/p/t/of/many/", b"/v1.0/publish/*/**"),
+        (b"POST", b"/v1.0/publish/bulk/t", b"/v1.0/publish/*/**"),
+        (b"POST", b"/v1.0/publish/bulk/p/t", b"/v1.0/publish/bulk/*/**"),
+        (b"POST", b"/v1.0/publish/bulk/p/t/u", b"/v1.0/publish/bulk/*/**"),
+        (b"POST", b"/v1.0/publish/p" + b"/t" * 100, None),
+        (b"POST", b"/v1.0/publish/p/", None),
         (b"POST", b"/v1.0/secrets/s/k", None),
         (b"GET", b"/v1.0", None),
         (b"GET", b"/", None),

@@ -1,4 +1,4 @@
-"""The state store of an app that nothing is configured for: what is written, and when it is left alone."""
+"""The components of an app that nothing is configured for: what is written, and when it is left alone."""
 
 import os
 import stat
@@ -7,20 +7,42 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pydapr import components
 from pydapr.cli import embedded
 
+WANTED = {
+    "statestore": ("state.sqlite", "state.db"),
+    "pubsub": ("pubsub.sqlite", "pubsub.db"),
+    "lockstore": ("lock.sqlite", "locks.db"),
+    "configstore": ("configuration.sqlite", "configuration.db"),
+}
 
-def test_component_stands_beside_the_file_it_names(tmp_path: Path) -> None:
+
+def test_components_stand_beside_the_files_they_name(tmp_path: Path) -> None:
     home = tmp_path / "a home: #1" / ".dapr"
 
     [folder] = embedded.resources(home)
 
     assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
-    assert os.listdir(folder) == ["statestore.yaml"]
-    document = yaml.safe_load((home / "embedded" / "resources" / "statestore.yaml").read_text())
-    assert (document["metadata"]["name"], document["spec"]["type"]) == ("statestore", "state.sqlite")
-    metadata = {pair["name"]: pair["value"] for pair in document["spec"]["metadata"]}
-    assert metadata["connectionString"] == str(home / "embedded" / "state.db")
+    assert set(os.listdir(folder)) == {f"{name}.yaml" for name in WANTED}
+    for name, (type_, file) in WANTED.items():
+        document = yaml.safe_load((home / "embedded" / "resources" / f"{name}.yaml").read_text())
+        assert (document["metadata"]["name"], document["spec"]["type"]) == (name, type_)
+        metadata = {pair["name"]: pair["value"] for pair in document["spec"]["metadata"]}
+        assert metadata["connectionString"] == str(home / "embedded" / file)
+
+
+@pytest.mark.parametrize("name", WANTED)
+def test_components_know_what_is_written(tmp_path: Path, name: str) -> None:
+    [folder] = embedded.resources(tmp_path)
+    spec = yaml.safe_load((Path(folder) / f"{name}.yaml").read_text())["spec"]
+    given = {pair["name"].lower() for pair in spec["metadata"]}
+
+    found = components.find(spec["type"])
+    assert found is not None
+    known = {option["name"].lower() for option in found.entry()["metadata"]}
+
+    assert given - known <= {"actorstatestore"}
 
 
 def test_what_is_there_is_not_written_again(tmp_path: Path) -> None:
@@ -35,7 +57,7 @@ def test_what_is_there_is_not_written_again(tmp_path: Path) -> None:
 
 def test_older_text_is_replaced(tmp_path: Path) -> None:
     [folder] = embedded.resources(tmp_path)
-    path = Path(folder) / "statestore.yaml"
+    path = Path(folder) / "pubsub.yaml"
     now = path.read_text()
     path.write_text("older")
 

@@ -5,7 +5,7 @@ for other resources.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from pydapr.components import Part
 
@@ -19,6 +19,12 @@ class SecretStoreError(Exception):
 
 class SecretStore(Part, ABC):
     """Where secrets are. `metadata` comes with the request (`metadata.version_id`); each store has its own keys."""
+
+    tells = False
+    """Whether `watch` notices changes."""
+
+    async def watch(self, changed: Callable[[], None]) -> None:
+        """Calls `changed` each time that secrets may be others than before, until it is cancelled."""
 
     @abstractmethod
     async def get(self, name: str, metadata: Mapping[str, str]) -> Mapping[str, str]:

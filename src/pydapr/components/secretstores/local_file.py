@@ -1,12 +1,19 @@
-"""secretstores.local.file reads secrets from a JSON file, once, at start. For development."""
+"""secretstores.local.file reads secrets from a JSON file, at start and whenever the file changes. For development."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pydapr.components import Wrong, component, option, options
 from pydapr.components.drivers import thread
 from pydapr.components.secretstores import MULTIPLE_KEY_VALUES, SecretStore, SecretStoreError
+from pydapr.observe import logging
+from pydapr.security import watch
+
+log = logging.get("dapr.contrib")
+
+LOOK_SECONDS = 0.5
+"""Between two looks at the file."""
 
 
 @options
@@ -22,6 +29,8 @@ class Options:
 class LocalFile(SecretStore):
     """Numbers, `true` and `false` are texts as they stand in the file; `null` is an empty one."""
 
+    tells = True
+
     def __init__(self, options: Options) -> None:
         self._path = options.secrets_file
         self._separator = options.nested_separator or ":"
@@ -29,16 +38,30 @@ class LocalFile(SecretStore):
         if options.multi_valued:
             self.features = (MULTIPLE_KEY_VALUES,)
         self._secrets: dict[str, dict[str, str]] = {}
+        self._file: watch.State = ()
 
     async def open(self) -> None:
-        content = await thread.run(_read, self._path)
+        self._file = watch.state([self._path])
+        self._secrets = self._read(await thread.run(_read, self._path))
+
+    async def watch(self, changed: Callable[[], None]) -> None:
+        """What the file held stays in force while it cannot be read."""
+        while True:
+            self._file = await watch.changed([self._path], self._file, LOOK_SECONDS)
+            try:
+                self._secrets = self._read(await thread.run(_read, self._path))
+            except (OSError, ValueError) as error:
+                log.error(f"The secrets stay what they were: {error}")
+                continue
+            changed()
+
+    def _read(self, content: Mapping[str, Any]) -> dict[str, dict[str, str]]:
         if self._is_multi_valued:
-            self._secrets = {
+            return {
                 name: self._flat(value) if isinstance(value, dict | list) else {name: _text(value)}
                 for name, value in content.items()
             }
-        else:
-            self._secrets = {name: {name: value} for name, value in self._flat(content).items()}
+        return {name: {name: value} for name, value in self._flat(content).items()}
 
     async def get(self, name: str, metadata: Mapping[str, str]) -> Mapping[str, str]:
         found = self._secrets.get(name)
