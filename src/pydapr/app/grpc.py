@@ -6,7 +6,7 @@
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pydapr.app import rpc
 from pydapr.app.channel import Answer, AppChannel, Call, Header
@@ -19,8 +19,18 @@ from pydapr.wire import headers as names
 if TYPE_CHECKING:
     import ssl
 
-CALLBACK = b"/dapr.proto.runtime.v1.AppCallback/"
+CALLBACK: Final[bytes] = b"/dapr.proto.runtime.v1.AppCallback/"
+ALPHA_CALLBACK: Final[bytes] = b"/dapr.proto.runtime.v1.AppCallbackAlpha/"
 HEALTH = b"/dapr.proto.runtime.v1.AppCallbackHealthCheck/HealthCheck"
+
+NO_TRAILERS = "server closed the stream without sending trailers"
+NO_MESSAGE = "cardinality violation: received no response message from non-server-streaming RPC"
+
+Received = tuple[Sequence[Header], Sequence[Header], list[bytes]]
+"""Head, trailers and messages of an answer."""
+
+Turns = asyncio.Semaphore | contextlib.nullcontext[None]
+"""What bounds how many calls are under way together."""
 
 _OURS = frozenset({b"dapr-app-id", b"dapr-api-token"})
 
@@ -61,6 +71,31 @@ class GrpcApp:
 
     async def call(self, path: bytes, metadata: Sequence[Header], message: bytes) -> appcalls.Response:
         """A call with one message each way; an answer that is an error, or none, is told by its code."""
+        try:
+            return _answer(*await self._send(path, metadata, message))
+        except RpcError as error:
+            return appcalls.Response(error.code, error.message.encode())
+        except BodyError as broken:
+            return appcalls.Response(Code.UNAVAILABLE, str(broken).encode())
+
+    async def callback(
+        self, name: bytes, message: bytes, metadata: Sequence[Header] = (), service: bytes = CALLBACK
+    ) -> bytes:
+        """The app's answer to one of Dapr's own callbacks, such as OnBindingEvent. Raises `RpcError`."""
+        try:
+            _, trailers, messages = await self._send(service + name, (*metadata, *self.token), message)
+        except BodyError as broken:
+            raise RpcError(Code.UNAVAILABLE, str(broken)) from None
+        status = grpc.status_of(trailers)
+        if status is None:
+            raise RpcError(Code.INTERNAL, NO_TRAILERS)
+        if status.code != Code.OK:
+            raise status.error()
+        if len(messages) != 1:
+            raise RpcError(Code.INTERNAL, NO_MESSAGE)
+        return messages[0]
+
+    async def _send(self, path: bytes, metadata: Sequence[Header], message: bytes) -> Received:
         head = (
             (b":method", b"POST"),
             (b":scheme", self._scheme),
@@ -73,16 +108,11 @@ class GrpcApp:
         )
         block = hpack.encode(head)
         try:
-            try:
-                return await self._exchange(block, message)
-            except http2_client.Refused:
-                return await self._exchange(block, message)
-        except RpcError as error:
-            return appcalls.Response(error.code, error.message.encode())
-        except BodyError as broken:
-            return appcalls.Response(Code.UNAVAILABLE, str(broken).encode())
+            return await self._exchange(block, message)
+        except http2_client.Refused:
+            return await self._exchange(block, message)
 
-    async def _exchange(self, block: bytes, message: bytes) -> appcalls.Response:
+    async def _exchange(self, block: bytes, message: bytes) -> Received:
         request = (await self.connection()).open(block, grpc.frame(message), True)
         try:
             head = await request.head()
@@ -94,7 +124,7 @@ class GrpcApp:
             messages: list[bytes] = []
             while data := await request.body.read():
                 messages += reader.feed(data)
-            return _answer(head, request.trailers, messages)
+            return head, request.trailers, messages
         except Disconnected as error:
             if isinstance(error, http2_client.Refused) or request.reset_code is None:
                 raise
@@ -111,16 +141,14 @@ class GrpcApp:
 def _answer(head: Sequence[Header], trailers: Sequence[Header], messages: list[bytes]) -> appcalls.Response:
     status = grpc.status_of(trailers)
     if status is None:
-        raise RpcError(Code.INTERNAL, "server closed the stream without sending trailers")
+        raise RpcError(Code.INTERNAL, NO_TRAILERS)
     out = appcalls.Response(status.code, status.message.encode())
     try:
         if status.details:
             out.read_status(status.details)
         if status.code == Code.OK:
             if len(messages) != 1:
-                raise RpcError(
-                    Code.INTERNAL, "cardinality violation: received no response message from non-server-streaming RPC"
-                )
+                raise RpcError(Code.INTERNAL, NO_MESSAGE)
             out.decode_message(messages[0])
     except appcalls.Invalid as error:
         raise RpcError(Code.INTERNAL, f"grpc: failed to unmarshal the received message: {error}") from None
@@ -139,7 +167,8 @@ class GrpcChannel(AppChannel):
 
     def __init__(self, app: GrpcApp, at_a_time: int = 0) -> None:
         self._app = app
-        self._turns = asyncio.Semaphore(at_a_time) if at_a_time > 0 else contextlib.nullcontext()
+        self.turns: Turns = asyncio.Semaphore(at_a_time) if at_a_time > 0 else contextlib.nullcontext()
+        """What bounds the calls under way: deliveries of messages take their turns here, too."""
 
     async def invoke(self, call: Call) -> Answer:
         data = await call.body.read_all()
@@ -167,7 +196,7 @@ class GrpcChannel(AppChannel):
         token = self._app.token
         if token:
             metadata = [header for header in metadata if header[0] != b"dapr-api-token"]
-        async with self._turns:
+        async with self.turns:
             return rpc.RpcAnswer(await self._app.call(CALLBACK + b"OnInvoke", (*metadata, *token), request.encode()))
 
     async def probe(self, path: str) -> str:

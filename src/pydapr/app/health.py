@@ -76,17 +76,17 @@ class Guarded(AppChannel):
     """A channel that is open while the app is healthy."""
 
     def __init__(self, inner: AppChannel, health: AppHealth) -> None:
-        self._inner = inner
+        self.inner = inner
         self._health = health
         self.takes_rpc = inner.takes_rpc
 
     async def invoke(self, call: Call) -> Answer:
         if not self._health.is_healthy:
             raise RpcError(Code.INTERNAL, "app is not in a healthy state")
-        return await self._inner.invoke(call)
+        return await self.inner.invoke(call)
 
     def close(self) -> None:
-        self._inner.close()
+        self.inner.close()
 
     def retire(self) -> None:
-        self._inner.retire()
+        self.inner.retire()

@@ -6,6 +6,7 @@ secret stores. Redirects of GET are followed.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from pydapr.net import dial
@@ -13,6 +14,9 @@ from pydapr.net.body import Body, BodyError
 from pydapr.net.exchange import Header
 from pydapr.net.pool import Connector, Pool, Unreachable
 from pydapr.wire import headers as names
+
+if TYPE_CHECKING:
+    from pydapr.net import http1_client
 
 MAX_BYTES = 4 * 1024 * 1024
 MAX_REDIRECTS = 10
@@ -40,11 +44,11 @@ class Answer:
 class Client:
     """Asks servers, each over connections that are kept. `connect` tells how they are made.
 
-    An answer may have `most` bytes.
+    An answer may have `most` bytes, None for any number; one that has more fails, or ends there if the client `cuts`.
     """
 
-    def __init__(self, connect: Dial = dial.to, most: int = MAX_BYTES) -> None:
-        self._connect, self._most = connect, most
+    def __init__(self, connect: Dial = dial.to, most: int | None = MAX_BYTES, cuts: bool = False) -> None:
+        self._connect, self._most, self._cuts = connect, most, cuts
         self._pools: dict[tuple[str, int, bool], Pool] = {}
 
     async def request(
@@ -54,14 +58,18 @@ class Client:
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
         seconds: float = 30.0,
+        follows: bool = True,
     ) -> Answer:
-        """Asks `url`. Raises `OSError` when there is no whole answer in time, `ValueError` when it is no URL."""
+        """Asks `url`, and where that leads if it `follows`.
+
+        Raises `OSError` when there is no whole answer in time, `ValueError` when it is no URL.
+        """
         try:
             async with asyncio.timeout(seconds):
                 for _ in range(MAX_REDIRECTS + 1):
                     answer = await self._once(method, url, headers or {}, body)
                     location = answer.header("location")
-                    if method != "GET" or answer.status not in _REDIRECTS or not location:
+                    if not follows or method != "GET" or answer.status not in _REDIRECTS or not location:
                         return answer
                     url = urljoin(url, location)
         except TimeoutError:
@@ -80,9 +88,20 @@ class Client:
         try:
             pool = self._pool(host, port, with_tls)
             response = await pool.request(method.encode(), target.encode(), fields, Body.of(body))
-            return Answer(response.status, response.headers, await response.body.read_all(self._most))
+            return Answer(response.status, response.headers, await self._read(response))
         except (Unreachable, BodyError) as error:
             raise OSError(f'{method.title()} "{_shown(url)}": {error}') from None
+
+    async def _read(self, response: "http1_client.Response") -> bytes:
+        if not self._cuts or self._most is None:
+            return await response.body.read_all(self._most)
+        pieces, size = [], 0
+        while size < self._most and (piece := await response.body.read()):
+            pieces.append(piece)
+            size += len(piece)
+        if not response.body.ended:
+            response.close()
+        return b"".join(pieces)[: self._most]
 
     def _pool(self, host: str, port: int, with_tls: bool) -> Pool:
         server = (host, port, with_tls)

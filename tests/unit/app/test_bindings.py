@@ -1,0 +1,51 @@
+"""What an app is told of an event over HTTP."""
+
+import pytest
+
+from pydapr.app import bindings
+from pydapr.app.channel import Answer, AppChannel, Call
+from pydapr.net.body import Body
+
+
+class Channel(AppChannel):
+    def __init__(self, status: int = 200, body: bytes = b"") -> None:
+        self.calls: list[Call] = []
+        self._status, self._body = status, body
+
+    async def invoke(self, call: Call) -> Answer:
+        self.calls.append(call)
+        return Answer(self._status, (), Body.of(self._body))
+
+    def close(self) -> None:
+        pass
+
+    def retire(self) -> None:
+        pass
+
+
+async def test_metadata_are_header_fields_where_they_can_be() -> None:
+    channel = Channel(body=b"done")
+    metadata = {
+        "readTimeUTC": "now", "Content-Type": "text/plain", "no name": "x", "k": "line\r\nbreak", "ü": "x", "e": " ä ",
+    }  # fmt: skip
+
+    reply = await bindings.HttpApp(lambda: channel).give("in", "/on/in?a=b", b"data", metadata, None)
+
+    [call] = channel.calls
+    assert reply.data == b"done"
+    assert (call.verb, call.method, call.query) == (b"POST", "on/in", b"a=b")
+    assert list(call.headers) == [
+        (b"readtimeutc", b"now"),
+        (b"e", "ä".encode()),
+        (b"content-type", b"application/json"),
+    ]
+
+
+@pytest.mark.parametrize(("status", "taken"), [(200, True), (204, True), (405, True), (404, False), (500, False)])
+async def test_what_an_answer_to_options_means(status: int, taken: bool) -> None:
+    assert await bindings.HttpApp(lambda: Channel(status)).takes("in", "in", 1.0) is taken
+
+
+async def test_without_an_app_nothing_is_taken() -> None:
+    with pytest.raises(bindings.Failed, match='endpoint "in": app channel not initialized'):
+        await bindings.HttpApp(lambda: None).takes("in", "in", 1.0)
