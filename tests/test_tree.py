@@ -21,6 +21,7 @@ import pytest
 from tests import core
 
 from pydapr import cli, components, errors
+from pydapr.blocks.pubsub import errors as pubsub_errors
 from pydapr.daprd import flags, measures
 from pydapr.lib import compiled, pflag
 from pydapr.observe import metrics
@@ -298,8 +299,12 @@ def _codes(kind: type[errors.DaprError]) -> set[str]:
 
 
 def test_every_error_code_is_documented() -> None:
-    pages = ("service-invocation", "daprd", "secrets", "state", "configuration-api", "lock", "cryptography")
+    pages = (
+        "service-invocation", "daprd", "secrets", "state", "configuration-api", "lock", "cryptography", "bindings",
+        "pubsub", "conversation",
+    )  # fmt: skip
     text = "".join(_text(f"{page}.md") for page in pages)
+    assert pubsub_errors.AboutPubSub.__subclasses__()  # imported, and so among the codes
     assert not [code for code in _codes(errors.DaprError) - {"ERROR"} if f"`{code}`" not in text]
 
 

@@ -37,6 +37,7 @@ COLUMNS = {
     "cpu_start_ms": "CPU to ready, ms",
     "cpu_idle_percent": "CPU idle, %",
     "rps": "calls/s",
+    "delivered_rps": "delivered/s",
     "p50_ms": "p50, ms",
     "p99_ms": "p99, ms",
     "cpu_caller_us": "CPU µs per call, caller",
@@ -102,6 +103,7 @@ class Sidecar:
 
     process: "subprocess.Popen[bytes]"
     http_port: int
+    metrics_port: int
     ready_seconds: float
     cpu_at_ready: float
 
@@ -175,7 +177,7 @@ class Build:
             process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment, cwd=self.work)
         self._started.append(process)
         until(lambda: request(http_port, "GET", "/v1.0/healthz")[0] == 204, f"{app_id} is ready")
-        return Sidecar(process, http_port, time.monotonic() - began, cpu_seconds(process.pid))
+        return Sidecar(process, http_port, metrics, time.monotonic() - began, cpu_seconds(process.pid))
 
     def redis(self, port: int) -> None:
         """Starts a Redis server that keeps nothing on the disk."""
@@ -286,6 +288,92 @@ def state(store: str, saves: bool) -> Callable[[Build, int, int], Numbers]:
     return case
 
 
+def publish(broker: str) -> Callable[[Build, int, int], Numbers]:
+    """Messages of 1 KB to a topic that nobody is subscribed to, by 16 connections."""
+
+    def case(build: Build, echo_port: int, seconds: int) -> Numbers:
+        metadata = []
+        if broker == "redis":
+            [port] = free_ports(1)
+            build.redis(port)
+            metadata = [{"name": "redisHost", "value": f"127.0.0.1:{port}"}, {"name": "maxLenApprox", "value": "1000"}]
+        about = {"type": f"pubsub.{broker}", "version": "v1", "metadata": metadata}
+        component = {"apiVersion": "dapr.io/v1alpha1", "kind": "Component", "metadata": {"name": "ps"}, "spec": about}
+        folder = build.work / build.unique("resources")
+        folder.mkdir()
+        (folder / "ps.yaml").write_text(json.dumps(component))
+        sidecar = build.daprd(build.unique("publisher"), 0, {"--resources-path": str(folder)})
+        url = f"http://127.0.0.1:{sidecar.http_port}/v1.0/publish/ps/t"
+        script = build.work / "publish.lua"
+        body = json.dumps({"text": "x" * BODY_BYTES})
+        headers = 'wrk.headers["Content-Type"] = "application/json"\n'
+        script.write_text(f"wrk.method = 'POST'\nwrk.body = '{body}'\n{headers}")
+        wrk(url, script, 16, WARM_SECONDS)
+        before = cpu_seconds(sidecar.pid)
+        numbers, calls = wrk(url, script, 16, seconds)
+        numbers["cpu_caller_us"] = (cpu_seconds(sidecar.pid) - before) / calls * 1e6
+        numbers["pss_mib"] = pss_mib(sidecar.pid)
+        return numbers
+
+    return case
+
+
+def deliver(broker: str) -> Callable[[Build, int, int], Numbers]:
+    """Messages of 1 KB, published by 16 connections, until the app has them all.
+
+    The caller publishes, the callee delivers. They are one sidecar where messages do not leave it: then its processor
+    time, for both, stands under the caller.
+    """
+
+    def case(build: Build, echo_port: int, seconds: int) -> Numbers:
+        metadata = []
+        if broker == "redis":
+            [port] = free_ports(1)
+            build.redis(port)
+            metadata = [{"name": "redisHost", "value": f"127.0.0.1:{port}"}]
+        about = {"type": f"pubsub.{broker}", "version": "v1", "metadata": metadata}
+        component = {"apiVersion": "dapr.io/v1alpha1", "kind": "Component", "metadata": {"name": "ps"}, "spec": about}
+        spec = {"pubsubname": "ps", "topic": "t", "route": "/t"}
+        wanted = {"apiVersion": "dapr.io/v1alpha1", "kind": "Subscription", "metadata": {"name": "t"}, "spec": spec}
+        folder = build.work / build.unique("resources")
+        folder.mkdir()
+        (folder / "ps.yaml").write_text(json.dumps(component))
+        more = {"--resources-path": str(folder)}
+        caller = build.daprd(build.unique("publisher"), 0, more) if broker != "in-memory" else None
+        (folder / "t.yaml").write_text(json.dumps(wanted))
+        callee = build.daprd(build.unique("subscriber"), echo_port, more)
+        caller = caller or callee
+        url = f"http://127.0.0.1:{caller.http_port}/v1.0/publish/ps/t"
+        script = _script(build.work)
+        _, warm = wrk(url, script, 16, WARM_SECONDS)
+        _await_delivered(callee, warm)
+        pids = (caller.pid, callee.pid)
+        before = [cpu_seconds(pid) for pid in pids]
+        delivered, began = _delivered(callee), time.monotonic()
+        numbers, calls = wrk(url, script, 16, seconds)
+        _await_delivered(callee, warm + calls)
+        numbers["delivered_rps"] = (_delivered(callee) - delivered) / (time.monotonic() - began)
+        spent = [cpu_seconds(pid) - start for pid, start in zip(pids, before, strict=True)]
+        numbers["cpu_caller_us"] = spent[0] / calls * 1e6
+        if caller is not callee:
+            numbers["cpu_callee_us"] = spent[1] / calls * 1e6
+        numbers["pss_mib"] = pss_mib(callee.pid)
+        return numbers
+
+    return case
+
+
+def _delivered(sidecar: Sidecar) -> int:
+    """Messages that the app has taken."""
+    text = request(sidecar.metrics_port, "GET", "/")[1].decode()
+    found = re.findall(r"^dapr_component_pubsub_ingress_count\{[^}]*\} (\S+)$", text, re.MULTILINE)
+    return int(sum(map(float, found)))
+
+
+def _await_delivered(sidecar: Sidecar, count: int) -> None:
+    until(lambda: _delivered(sidecar) >= count, f"{count} messages are delivered")
+
+
 CASES: dict[str, Callable[[Build, int, int], Numbers]] = {
     "startup": startup,
     "invoke, 1 connection": invoke(1),
@@ -296,6 +384,10 @@ CASES: dict[str, Callable[[Build, int, int], Numbers]] = {
     "state-save, in-memory": state("in-memory", saves=True),
     "state-get, redis": state("redis", saves=False),
     "state-save, redis": state("redis", saves=True),
+    "publish, in-memory": publish("in-memory"),
+    "publish, redis": publish("redis"),
+    "deliver, in-memory": deliver("in-memory"),
+    "deliver, redis": deliver("redis"),
 }
 
 

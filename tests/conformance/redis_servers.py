@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +26,7 @@ def _cli(port: int, *command: str) -> str:
 
 
 @contextlib.contextmanager
-def _redis(place: Path, port: int, *options: str) -> Iterator[servers.Process]:
+def _redis(place: Path, port: int, *options: str, stop: int = signal.SIGTERM) -> Iterator[servers.Process]:
     """A server that has all on its disk once it has acknowledged it."""
     command = [servers.program("redis-server"), "--bind", "127.0.0.1", "--dir", str(place), "--save", ""]
     command += ["--appendonly", "yes", "--appendfsync", "always"]
@@ -35,7 +36,7 @@ def _redis(place: Path, port: int, *options: str) -> Iterator[servers.Process]:
     def is_ready() -> bool:
         return servers.listens(port) if "--tls-port" in options else _cli(port, "PING") == "PONG"
 
-    with servers.running([*command, *options], place, servers.account("redis"), is_ready) as process:
+    with servers.running([*command, *options], place, servers.account("redis"), is_ready, stop) as process:
         yield process
 
 
@@ -50,11 +51,16 @@ def _restart(*processes: servers.Process) -> Callable[[], None]:
 
 
 @contextlib.contextmanager
-def alone() -> Iterator[Served]:
+def alone(stop: int = signal.SIGTERM) -> Iterator[Served]:
     servers.program("redis-server")
     [port] = servers.free_ports(1)
-    with servers.folder(servers.account("redis")) as place, _redis(place, port) as process:
+    with servers.folder(servers.account("redis")) as place, _redis(place, port, stop=stop) as process:
         yield {"redisHost": "127.0.0.1", "redisPort": str(port)}, _restart(process)
+
+
+def to_kill() -> contextlib.AbstractContextManager[Served]:
+    """One whose restart is a sudden end."""
+    return alone(signal.SIGKILL)
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from tests.integration import harness
 
 T = TypeVar("T")
 SECONDS = 30.0
@@ -48,11 +49,8 @@ def program(name: str, folders: Sequence[str] = ()) -> str:
 
 
 def free_ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
-    return ports
+    """Ports that no outgoing connection is given either: a server that is restarted finds its own free."""
+    return [harness.free_port() for _ in range(count)]
 
 
 @contextlib.contextmanager

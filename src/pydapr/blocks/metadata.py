@@ -3,6 +3,7 @@
 Built by `daprd.runtime`, read and written by the faces. The document's shape is the original's (v1.18.3).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,6 +56,8 @@ class Metadata:
     components: list[dict[str, Any]] = field(default_factory=list)
     http_endpoints: list[str] = field(default_factory=list)
     extended: dict[str, str] = field(default_factory=dict)
+    subscriptions: Callable[[], list[dict[str, Any]]] = list
+    """What the app is subscribed to at the moment, and streams."""
 
     def attach(self, key: str, value: str) -> None:
         """Keeps an attribute. Raises `TooManyAttributes`."""
@@ -70,6 +73,8 @@ class Metadata:
         if self.components:
             out["components"] = self.components
         out["extended"] = dict(sorted({**self.extended, "daprRuntimeVersion": DAPR_VERSION}.items()))
+        if subscribed := self.subscriptions():
+            out["subscriptions"] = subscribed
         if self.http_endpoints:
             out["httpEndpoints"] = [{"name": name} for name in self.http_endpoints]
         out["appConnectionProperties"] = self.connection.document()

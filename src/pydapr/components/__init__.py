@@ -57,6 +57,9 @@ ALIASES = {
 }
 """Other names of types."""
 
+OWN = "pydapr_components"
+"""What modules are below that are files of the user's own (`components.own`); there is no package of this name."""
+
 FIRST_VERSIONS = ("", "v0", "v1")
 """Versions that are the first of a type, which it has without saying so."""
 
@@ -68,7 +71,7 @@ _NAMES: Sequence[tuple[tuple[Any, ...], str]] = (
 )
 """What the types of options are called, where they are no strings."""
 
-_CAPITALS = frozenset({"db", "https", "id", "kv", "tls", "url"})
+_CAPITALS = frozenset({"api", "db", "https", "id", "json", "kv", "tls", "ttl", "url"})
 """Parts of names of options that are written in capitals."""
 
 _REQUIRED: Any = dataclasses.MISSING
@@ -152,6 +155,7 @@ class Found:
 
 
 _found: dict[str, Found] = {}
+_own: dict[str, Found] = {}
 
 
 def _fields(options_: Callable[..., Any]) -> "list[tuple[dataclasses.Field[Any], Any]]":
@@ -178,7 +182,8 @@ def component(type_: str, options_: type[Any]) -> "Callable[[type[T]], type[T]]"
     """Marks a component: its constructor takes `options_`, filled in from the metadata."""
 
     def mark(cls: "type[T]") -> "type[T]":
-        _found[type_.lower()] = Found(type_, cls, options_)
+        known = _own if cls.__module__.startswith(f"{OWN}.") else _found
+        known[type_.lower()] = Found(type_, cls, options_)
         return cls
 
     return mark
@@ -213,16 +218,11 @@ def find(type_: str, version: str = "") -> Found | None:
     return _found.get(type_)
 
 
-def declared(load: Callable[[], None], module: str) -> dict[str, Found]:
-    """What `module` declares by `component` while `load` imports it; `find` does not find it by that."""
-    before = dict(_found)
+def declared(load: Callable[[], None]) -> dict[str, Found]:
+    """What modules of `OWN` declare by `component` while `load` imports them; `find` does not find it."""
+    _own.clear()
     load()
-    made = {type_: found for type_, found in _found.items() if found.make.__module__ == module}
-    for type_ in made:
-        del _found[type_]
-        if type_ in before:
-            _found[type_] = before[type_]
-    return made
+    return dict(_own)
 
 
 def registered(kind: str) -> list[Found]:

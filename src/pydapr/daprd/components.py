@@ -6,7 +6,8 @@ came from a secret store or the environment is in them.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydapr import components
@@ -14,6 +15,7 @@ from pydapr.blocks import lock
 from pydapr.components import Part
 from pydapr.components.lock import LockStore
 from pydapr.components.middleware import Middleware
+from pydapr.components.pubsub import PubSub
 from pydapr.components.secretstores import SecretStore
 from pydapr.components.state import StateStore
 from pydapr.daprd import references
@@ -23,9 +25,13 @@ from pydapr.observe import logging
 from pydapr.resources import component, configuration
 
 if TYPE_CHECKING:
+    from pydapr.blocks.pubsub import Broker
+    from pydapr.blocks.pubsub.outbox import Wanted
     from pydapr.blocks.state import Store
+    from pydapr.daprd import bindings
 
 pipeline_log = logging.get("dapr.middleware.http")
+binding_log = logging.get("dapr.runtime.processor.binding")
 
 WASM = frozenset({"middleware.http.wasm", "bindings.wasm"})
 """Types that run WebAssembly."""
@@ -33,9 +39,12 @@ WASM = frozenset({"middleware.http.wasm", "bindings.wasm"})
 CREATE, INIT = "CREATE_COMPONENT_FAILURE", "INIT_COMPONENT_FAILURE"
 """What the original calls it when a component cannot be made, and when it is made but cannot be opened."""
 
+UNKNOWN = "UNKNOWN"
+"""The type of a binding is unknown, which the original does not call anything."""
+
 _KINDS = {
     "state": "state store",
-    "pubsub": "pubsub",
+    "pubsub": "message bus",
     "bindings": "binding",
     "secretstores": "secret store",
     "configuration": "configuration store",
@@ -47,7 +56,7 @@ _KINDS = {
 
 
 class CannotOpen(Exception):
-    """A component cannot be used; the message is the reason, `kind` one of the two above or empty."""
+    """A component cannot be used; the message is the reason, `kind` one of those above or empty."""
 
     def __init__(self, message: str, kind: str = CREATE) -> None:
         super().__init__(message)
@@ -74,6 +83,10 @@ class Opened:
 
         self.state_stores: dict[str, Store] = {}
         self.lock_stores: dict[str, lock.Store] = {}
+        self.brokers: dict[str, Broker] = {}
+        self.outboxes: dict[str, Wanted] = {}
+        """Those of state stores, by the store."""
+        self.bindings: dict[str, bindings.Plan] = {}
 
     @property
     def secret_stores(self) -> dict[str, SecretStore]:
@@ -81,15 +94,19 @@ class Opened:
 
     def listed(self) -> list[dict[str, Any]]:
         """As the metadata API shows them."""
-        return [_entry(wanted, part) for wanted, part in self.parts.values()]
+        return [self._entry(wanted, part) for wanted, part in self.parts.values()]
+
+    def _entry(self, wanted: component.Component, part: Part) -> dict[str, Any]:
+        plan = self.bindings.get(wanted.name)
+        return _entry(wanted, plan.capabilities if plan is not None else part.capabilities)
 
 
-def _entry(wanted: component.Component, part: Part) -> dict[str, Any]:
+def _entry(wanted: component.Component, capabilities: Sequence[str]) -> dict[str, Any]:
     entry: dict[str, Any] = {"name": wanted.name, "type": wanted.type}
     if wanted.version:
         entry["version"] = wanted.version
-    if part.capabilities:
-        entry["capabilities"] = list(part.capabilities)
+    if capabilities:
+        entry["capabilities"] = list(capabilities)
     return entry
 
 
@@ -99,16 +116,24 @@ async def open_one(
     around: Surroundings,
     opened: Opened,
     stack: contextlib.AsyncExitStack,
+    around_part: Callable[[Part], Part] | None = None,
 ) -> None:
-    """Opens one component, whose references have led to `given`. Raises `CannotOpen`."""
-    found = components.find(wanted.type, wanted.version)
-    if found is None:
-        raise CannotOpen(_unknown(wanted))
+    """Opens one component, whose references have led to `given`. Raises `CannotOpen`.
+
+    What is made of it by `around_part`, of the same kinds, is what others have of it.
+    """
+    found = await _find(wanted, around)
     deadline = asyncio.timeout(wanted.init_timeout_seconds)
     try:
         properties = _properties(wanted, given, around)
         use = _use_of_state(wanted, properties, around) if wanted.category == "state" else None
         prefix = _prefix_of_locks(wanted, properties, around) if wanted.category == "lock" else ""
+        join = None
+        if wanted.category == "pubsub":
+            from pydapr.daprd import pubsub
+
+            properties = pubsub.with_consumer(properties, around.app_id)
+            join = pubsub.plan(wanted, properties, around.app_id, around.namespace)
         part = found.make(components.read(found.options, properties, given.hidden))
         assert isinstance(part, Part)
         part.scrub = given.scrub
@@ -121,13 +146,45 @@ async def open_one(
         if isinstance(error, TimeoutError) and deadline.expired():
             raise CannotOpen(f"init timeout for component {wanted.log_name}", INIT) from None
         raise _failed(wanted, given.scrub(str(error))) from None
+    except Exception as error:  # a component may be anybody's, and use any library
+        raise _failed(wanted, given.scrub(_unexpected(error, found))) from None
+    if around_part is not None:
+        part = around_part(part)
     if isinstance(part, Middleware):
         pipeline_log.info(f"Adding {wanted.type}/{wanted.version or 'v1'} {wanted.name} middleware")
     if use is not None and isinstance(part, StateStore):
         opened.state_stores[wanted.name] = use(part)
+        if "outboxPublishPubsub" in properties:
+            from pydapr.daprd import outbox
+
+            if (events := outbox.read(properties)) is not None:
+                opened.outboxes[wanted.name] = events
     if isinstance(part, LockStore):
         opened.lock_stores[wanted.name] = lock.Store(part, prefix)
+    if join is not None and isinstance(part, PubSub):
+        opened.brokers[wanted.name] = join(part)
+    if wanted.category == "bindings":
+        from pydapr.daprd import bindings
+
+        opened.bindings[wanted.name] = plan = bindings.plan(wanted.name, properties, part)
+        for direction in plan.directions:
+            binding_log.info(f"successful init for {direction} binding ({wanted.log_name})")
     opened.parts[wanted.name] = (wanted, part)
+
+
+async def _find(wanted: component.Component, around: Surroundings) -> components.Found:
+    """The component of the resource's type. Raises `CannotOpen`."""
+    from pydapr.daprd import finding
+
+    try:
+        found = await finding.find(wanted, around.environ)
+    except ModuleNotFoundError as error:
+        raise _failed(wanted, f"it needs the library {error.name}, which is not installed") from None
+    except (OSError, ValueError) as error:
+        raise _failed(wanted, str(error)) from None
+    if found is None:
+        raise CannotOpen(_unknown(wanted), UNKNOWN if wanted.category == "bindings" else CREATE)
+    return found
 
 
 def _use_of_state(
@@ -155,8 +212,12 @@ def _unknown(wanted: component.Component) -> str:
     if wanted.category == "middleware":
         missing = f"HTTP middleware {type_} has not been registered"
         return f"process component {wanted.name} error: {missing}"
-    there = ", ".join(found.name for found in components.available(wanted.category))
-    return f"couldn't find {_KINDS[wanted.category]} {type_}; this version of pydapr has {there or 'none yet'}"
+    from pydapr.daprd import unbuilt
+
+    built = [found.name for found in components.available(wanted.category)]
+    reason = unbuilt.reason(wanted.type, wanted.version, built)
+    what = wanted.log_name if wanted.category == "bindings" else type_
+    return f"couldn't find {_KINDS[wanted.category]} {what}; {reason}"
 
 
 def _failed(wanted: component.Component, reason: str) -> CannotOpen:
@@ -165,6 +226,16 @@ def _failed(wanted: component.Component, reason: str) -> CannotOpen:
         return CannotOpen(f"{reason}{where}", INIT)
     type_ = f"{wanted.type}/{wanted.version}"
     return CannotOpen(f"process component {wanted.name} error: error creating HTTP middleware {type_}: {reason}{where}")
+
+
+def _unexpected(error: Exception, found: components.Found) -> str:
+    """A fault that no contract has, and where: in the component's own file, if that had part in it."""
+    import traceback  # only for faults: it costs a start 3 ms
+
+    frames = traceback.extract_tb(error.__traceback__)
+    file = getattr(sys.modules.get(found.make.__module__), "__file__", None)
+    place = next((frame for frame in reversed(frames) if frame.filename == file), frames[-1])
+    return f"unexpected {error!r} ({place.filename}, line {place.lineno})"
 
 
 def _properties(wanted: component.Component, given: references.Given, around: Surroundings) -> dict[str, str]:

@@ -188,6 +188,13 @@ def _publish_routes(parts: Parts) -> dict[router.Route, Handler]:
         for prefix in http_pubsub.BULK_PREFIXES:
             routes[method, prefix + b"*/**"] = many
         routes[method, http_pubsub.PREFIX + b"*/**"] = one
+    if parts.publisher.brokers:
+        from pydapr.api.http import browse
+        from pydapr.blocks.pubsub.browse import Browser
+
+        shown = browse.BrowseApi(Browser(parts.publisher), parts.settings.max_body_size)
+        routes[b"GET", browse.PREFIX + b"*/**"] = shown.get
+        routes[b"POST", browse.PREFIX + b"*/**"] = shown.replay
     return routes
 
 

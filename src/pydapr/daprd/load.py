@@ -121,10 +121,11 @@ async def open_components(
     log.info("Waiting for all outstanding http endpoints to be processed…")
     log.info("All outstanding http endpoints processed")
     log.info("Loading Declarative Subscriptions…")
-    for kind in (resources.SUBSCRIPTION, resources.MCP_SERVER):
+    _tell(found, resources.SUBSCRIPTION)
+    for subscription in found.subscriptions:
+        log.info(f"Found Subscription: {subscription.name}")
+    for kind in (resources.MCP_SERVER, resources.WORKFLOW_ACCESS_POLICY):
         _tell(found, kind)
-    _tell(found, resources.WORKFLOW_ACCESS_POLICY)
-    _say_later("Subscription", [subscription.name for subscription in found.subscriptions])
     _say_later("MCPServer", [server.name for server in found.mcp_servers])
     if found.workflow_access_policies:
         names = ", ".join(policy.name for policy in found.workflow_access_policies)

@@ -14,6 +14,7 @@ from pydapr.observe import logging
 from pydapr.resources import component
 
 if TYPE_CHECKING:
+    from pydapr.daprd import reopening
     from pydapr.observe.metrics_service import ComponentMetrics
 
 log = logging.get("dapr.runtime.processor")
@@ -37,12 +38,15 @@ class Opening:
         self._opened = opened
         self._stack = stack
         self._metrics = metrics
+        self._reopening: reopening.Reopening | None = None
         self._waiting: dict[str, list[tuple[component.Component, references.NotLoaded]]] = {}
 
     async def open_all(self, wanted: Iterable[component.Component]) -> None:
         """Raises `components.CannotOpen` for a component that cannot be had, unless it says to ignore errors."""
         for one in wanted:
             await self._open_with_dependents(one)
+        if any(store.tells for store in self._opened.secret_stores.values()):
+            await self._reopened().watch(self._stack)
         for waiting in self._waiting.values():
             for one, reason in waiting:
                 self._opened.broken.add(one.name)
@@ -78,7 +82,7 @@ class Opening:
         try:
             if not wanted.category:
                 raise components.CannotOpen(f"incorrect type {wanted.type}", "")
-            await components.open_one(wanted, given, self._around, self._opened, self._stack)
+            await self._open_one(wanted, given)
         except components.CannotOpen as error:
             self._opened.broken.add(wanted.name)
             self._refuse(wanted, error)
@@ -89,6 +93,22 @@ class Opening:
             if wanted.category != "middleware":
                 self._metrics.initialized(wanted.type)
         return True
+
+    async def _open_one(self, wanted: component.Component, given: references.Given) -> None:
+        if wanted.secret_store in self._opened.secret_stores:
+            from pydapr.daprd import reopening
+
+            if reopening.hangs_on(wanted, self._opened):
+                await self._reopened().open(wanted, given, self._stack)
+                return
+        await components.open_one(wanted, given, self._around, self._opened, self._stack)
+
+    def _reopened(self) -> "reopening.Reopening":
+        if self._reopening is None:
+            from pydapr.daprd import reopening
+
+            self._reopening = reopening.Reopening(self._around, self._opened, self._resolve)
+        return self._reopening
 
     def _count(self, wanted: component.Component, kind: str) -> None:
         if self._metrics is None:
@@ -115,7 +135,8 @@ class Opening:
         text = str(error)
         if error.kind:
             self._count(wanted, error.kind)
-            text = f"[{error.kind}]: initialization error occurred for {wanted.log_name}: {error}"
+            if error.kind != components.UNKNOWN:
+                text = f"[{error.kind}]: initialization error occurred for {wanted.log_name}: {error}"
             log.error(f"Failed to init component {wanted.log_name}: {text}")
             text = f"[INIT_COMPONENT_FAILURE]: initialization error occurred for {wanted.log_name}: {text}"
         text = f"process component {wanted.name} error: {text}"

@@ -23,7 +23,7 @@ from pydapr.blocks.invoke import Invoker
 from pydapr.blocks.proxy import Proxy
 from pydapr.blocks.secrets import Secrets
 from pydapr.components import nameresolution
-from pydapr.daprd import blocks, faces, flags, load, names, state, tracing
+from pydapr.daprd import bindings, blocks, faces, flags, load, messages, names, state, tracing, triggers
 from pydapr.errors import RpcError
 from pydapr.net import dial, hostaddress, http2_pool, server
 from pydapr.net.body import Body, BodyError
@@ -52,6 +52,15 @@ security_log = logging.get("dapr.runtime.security")
 
 APP_POLL_SECONDS = 0.02
 
+GIVE_BACK_SECONDS = 5.0
+"""How long it may take to close what was opened when the start fails."""
+
+DRAIN_SECONDS = 30.0
+"""How long messages and events that the app has may take when the end of the sidecar is held up, as in the original."""
+
+Behind = Callable[[AppChannel, str], AppChannel]
+"""Puts before a channel what stands there."""
+
 _LATER = (
     ("placement_addresses", "actors and workflows", "--placement-host-address"),
     ("scheduler_addresses", "jobs and reminders", "--scheduler-host-address"),
@@ -77,16 +86,30 @@ class Runtime:
         self._tracer: Tracer | None = None
         self._app: AppChannel | None = None
         """The app itself, without middleware before it."""
+        self._sources: triggers.Triggers | None = None
 
     async def run(self) -> int:
         """Runs until `stop` is set; the exit code."""
+        stack = contextlib.AsyncExitStack()
         try:
-            async with contextlib.AsyncExitStack() as stack:
-                code = await self._live(stack)
-        except (Fatal, load.Failed, faces.CannotListen) as error:
+            return await self._live(stack)
+        except (Fatal, load.Failed, messages.Unusable, faces.CannotListen) as error:
             log.fatal(f"Fatal error from runtime: {error}")
+            await self._give_back(stack)
             return 1
-        return code
+        except BaseException:
+            await self._give_back(stack)
+            raise
+
+    async def _give_back(self, stack: contextlib.AsyncExitStack) -> None:
+        """What a start had got that has failed; nothing of it may hold the process."""
+        closing = asyncio.create_task(stack.aclose())
+        await asyncio.wait((closing,), timeout=GIVE_BACK_SECONDS)
+        if not closing.done():
+            log.fatal(f"What was opened could not be closed within {GIVE_BACK_SECONDS:.0f}s, forcing the end")
+            os._exit(1)
+        if (fault := closing.exception()) is not None:
+            log.error(f"Unexpected fault while closing what was opened: {fault!r}")
 
     async def _live(self, stack: contextlib.AsyncExitStack) -> int:
         starting = asyncio.create_task(self._start(stack))
@@ -126,41 +149,41 @@ class Runtime:
         pools = http2_pool.Pool(dial.address, http2.Limits()) if identity is None else identity.pools
         stack.callback(pools.close)
         sidecars = self._sidecars(pools, host)
-        components = measures.components if measures is not None else None
-        opened = await load.open_components(settings, loaded, stack, components)
+        opened = await load.open_components(settings, loaded, stack, measures.components if measures else None)
         stores = opened.secret_stores if opened is not None else {}
         api_pipeline, app_pipeline = load.pipelines(loaded, opened)
         behind = _behind(app_pipeline, measures)
         invoker = Invoker(settings.app_id, settings.identity_namespace, resolver, sidecars, _by_url(behind))
         invoker.policies = policies
         stack.callback(invoker.close)
-        named = await self._open_endpoints(loaded, stores)
-        invoker.endpoints = {name: behind(channel, name) for name, channel in named.items()}
-        grpc_app = self._grpc_app()
-        stack.callback(grpc_app.close)
-        self._app = self._app_channel(grpc_app)
-        if self._app is not None:
-            invoker.app = self._app if self._app.takes_rpc else behind(self._app, "")
+        grpc_app = self._open_apps(invoker, await self._open_endpoints(loaded, stores), behind, stack)
         proxy = Proxy(settings.app_id, settings.identity_namespace, resolver, sidecars, grpc_app, gate)
-        if invoker.app is None:
-            channels_log.warning("App channel is not initialized. Did you configure an app-port?")
         description = load.describe(settings, loaded, opened)
         secrets = self._secrets(stores, loaded, policies)
         states = state.block(settings.app_id, opened, policies, measures)
         others = blocks.build(opened, lambda: invoker.app, policies, measures)
+        about = messages.build(
+            settings, loaded, opened, states, lambda: invoker.app, grpc_app, policies, measures, self._tracer, stack
+        )
+        description.subscriptions = about.documents
         parts = faces.Parts(
             settings, loaded.configuration, api_pipeline, invoker, self._health, description, proxy, secrets, states,
-            others, measures, self._tracer,
+            about.publisher, others, measures, self._tracer, about.consumers,
         )  # fmt: skip
         stack.push_async_callback(self._close_servers)
         stack.callback(others.configuration.close)
         self._servers += await faces.serve(parts, self._shut_down)
         await self._serve_internal(invoker, proxy, gate, listening, identity)
         await names.register(resolver, loaded.configuration.name_resolution, self._instance(host, port))
+        events = bindings.source(
+            opened, settings, lambda: invoker.app, grpc_app, others.bindings, states, policies, measures, self._tracer
+        )
+        sources = self._sources = about.triggers(events)
+        stack.push_async_callback(sources.end)
         # The first thing to go: nobody shall begin to call while what is under way ends.
         stack.push_async_callback(resolver.close)
         self._health.is_outbound_ready = True
-        await self._find_app(invoker, stack)
+        await self._find_app(invoker, sources, stack)
         elapsed = int((time.monotonic() - began) * 1000)
         log.info(f"dapr initialized. Status: Running. Init Elapsed {elapsed}ms")
         self._health.ready()
@@ -207,6 +230,20 @@ class Runtime:
         made = sidecar.Sidecars(pools, settings.app_id, settings.identity_namespace, host)
         made.metrics = self._measured.services if self._measured is not None else None
         return made
+
+    def _open_apps(
+        self, invoker: Invoker, named: Mapping[str, AppChannel], behind: Behind, stack: contextlib.AsyncExitStack
+    ) -> app_grpc.GrpcApp:
+        """Gives `invoker` the ways to the app and to servers outside of Dapr; the app as a server of gRPC."""
+        invoker.endpoints = {name: behind(channel, name) for name, channel in named.items()}
+        grpc_app = self._grpc_app()
+        stack.callback(grpc_app.close)
+        self._app = self._app_channel(grpc_app)
+        if self._app is not None:
+            invoker.app = self._app if self._app.takes_rpc else behind(self._app, "")
+        else:
+            channels_log.warning("App channel is not initialized. Did you configure an app-port?")
+        return grpc_app
 
     async def _open_endpoints(
         self, loaded: load.Loaded, stores: "Mapping[str, SecretStore]"
@@ -269,6 +306,7 @@ class Runtime:
                 raise Fatal(f"failed to start internal gRPC server: {reason}") from None
             listening = server.bind(host, 0)
         stack.callback(listening.close)
+        listening.listen(1024)  # who comes early waits
         return listening
 
     def _grpc_app(self) -> app_grpc.GrpcApp:
@@ -357,7 +395,7 @@ class Runtime:
 
     # -- the app --
 
-    async def _find_app(self, invoker: Invoker, stack: contextlib.AsyncExitStack) -> None:
+    async def _find_app(self, invoker: Invoker, sources: triggers.Triggers, stack: contextlib.AsyncExitStack) -> None:
         settings = self._settings
         if invoker.app is None or self._app is None:
             return
@@ -376,6 +414,7 @@ class Runtime:
         if wanted is None:
             self._app_is_unhealthy.clear()
             await self._load_app_configuration(invoker.app)
+            await sources.begin()
             return
         channel = invoker.app
 
@@ -386,8 +425,10 @@ class Runtime:
                 if first:
                     self._app_was_found = True
                     await self._load_app_configuration(channel)
+                await sources.begin()
             else:
                 self._app_is_unhealthy.set()
+                await sources.pause()
 
         probes = app_health.AppHealth(
             self._probed(self._app), wanted.path, wanted.interval, wanted.timeout, wanted.threshold, changed
@@ -466,12 +507,23 @@ class Runtime:
             return
         text = faces.go_duration(duration)
         log.info(f"Blocking graceful shutdown for {text} or until app reports unhealthy...")
+        await self._drain()
         try:
             async with asyncio.timeout(duration):
                 await self._app_is_unhealthy.wait()
             log.info("App reported unhealthy, entering shutdown...")
         except TimeoutError:
             log.info("Block shutdown period expired, entering shutdown...")
+
+    async def _drain(self) -> None:
+        """Lets what messages and events have begun come to its end; what follows waits where it comes from."""
+        if self._sources is None:
+            return
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await self._sources.end()
+        except TimeoutError:
+            log.warning(f"Messages and events were not finished within {DRAIN_SECONDS:.0f}s, and go back")
 
     async def _close_servers(self) -> None:
         """Ends all servers at once; `_end` bounds how long that may take."""
@@ -505,7 +557,7 @@ def _own_address() -> str:
         return "127.0.0.1"
 
 
-def _behind(pipeline: "Pipeline | None", measures: "Measures | None") -> Callable[[AppChannel, str], AppChannel]:
+def _behind(pipeline: "Pipeline | None", measures: "Measures | None") -> Behind:
     """Puts before a channel the middleware of calls to apps and who measures them, if there are any.
 
     A server outside of Dapr has a name, the own app has "".
@@ -521,7 +573,7 @@ def _behind(pipeline: "Pipeline | None", measures: "Measures | None") -> Callabl
     return behind
 
 
-def _by_url(behind: Callable[[AppChannel, str], AppChannel]) -> Callable[[str], AppChannel]:
+def _by_url(behind: Behind) -> Callable[[str], AppChannel]:
     return lambda url: behind(_channel_to_url(url), url)
 
 

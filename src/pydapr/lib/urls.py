@@ -28,6 +28,13 @@ def segments(target: bytes, prefix: bytes) -> list[str]:
     return [decode(segment) for segment in path.replace(b"+", b" ").split(b"/")]
 
 
+def whole(texts: list[str]) -> list[str]:
+    """`texts` without bytes that are no UTF-8, which are replaced as they would be in JSON."""
+    return [
+        text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for text in texts
+    ]
+
+
 def metadata(target: bytes) -> dict[str, str]:
     """The parameters `metadata.<name>` of the query, by name; of several the first counts."""
     query = target.partition(b"?")[2]

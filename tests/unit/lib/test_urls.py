@@ -37,3 +37,7 @@ def test_broken_escape_is_an_error() -> None:
 )
 def test_metadata_stand_in_the_query(query: bytes, metadata: dict[str, str]) -> None:
     assert urls.metadata(b"/v1.0/secrets/st/a" + query) == metadata
+
+
+def test_bytes_that_are_no_text_are_replaced() -> None:
+    assert urls.whole(urls.segments(b"/p/a%C3%BC/%FF/x", b"/p/")) == ["aü", "\ufffd", "x"]

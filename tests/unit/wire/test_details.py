@@ -78,3 +78,17 @@ def test_fields_that_are_not_known_are_passed_over() -> None:
 def test_broken_bytes_are_a_value_error(data: bytes) -> None:
     with pytest.raises(ValueError):
         details.decode_status(data)
+
+
+def test_what_was_written_is_read() -> None:
+    info = details.error_info("reason", "domain", {"a": "1", "b": ""})
+    request = details.bad_request([("etag", "wrong"), ("", "")])
+
+    assert details.read_error_info(info.value) == ("reason", "domain", {"a": "1", "b": ""})
+    assert details.read_bad_request(request.value) == [("etag", "wrong"), ("", "")]
+
+
+@pytest.mark.parametrize("data", [b"\xff", b"\x1a\x03\x0a\x05", b"\x0a\x01\xff"], ids=["tag", "entry", "text"])
+def test_broken_error_info_is_a_value_error(data: bytes) -> None:
+    with pytest.raises(ValueError):
+        details.read_error_info(data)

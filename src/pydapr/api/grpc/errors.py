@@ -39,8 +39,8 @@ def rpc_error(error: DaprError) -> RpcError:
     if about.links:
         parts.append(details.help_links(about.links))
     if about.resource is not None:
-        parts.append(details.resource_info(*about.resource))
-    parts.append(details.error_info(about.reason, DOMAIN, about.metadata))
+        parts.append(details.resource_info(*about.resource, description=about.description))
+    parts.append(details.error_info(about.reason, about.domain, about.metadata))
     return with_details(error.grpc, error.message, parts)
 
 

@@ -1,5 +1,7 @@
 """The metadata API over gRPC. Called by the router; asks `blocks.metadata`."""
 
+from typing import Any
+
 from pydapr.api.grpc import unary
 from pydapr.blocks.metadata import Metadata
 from pydapr.net.http2_server import ServerExchange
@@ -19,7 +21,9 @@ class MetadataApi:
 
         unary.decode(metadata_pb2.GetMetadataRequest, data)
         answer = metadata_pb2.GetMetadataResponse()
-        json_format.ParseDict(self._metadata.document(), answer, ignore_unknown_fields=True)
+        document = self._metadata.document()
+        document["subscriptions"] = [_subscription(one) for one in document.get("subscriptions", ())]
+        json_format.ParseDict(document, answer, ignore_unknown_fields=True)
         return answer.SerializeToString()
 
     async def set(self, exchange: ServerExchange, data: bytes) -> bytes:
@@ -30,3 +34,8 @@ class MetadataApi:
         if request.key:
             self._metadata.attach(request.key, request.value)
         return b""
+
+
+def _subscription(shown: dict[str, Any]) -> dict[str, Any]:
+    """A subscription as protobuf has it, with a message around the rules."""
+    return {**shown, "rules": {"rules": shown.get("rules", [])}}

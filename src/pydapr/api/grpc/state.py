@@ -57,6 +57,8 @@ class StateApi:
         try:
             found = await self._state.get_bulk(store, list(request.keys), request.parallelism, metadata)
         except StateFailed as error:
+            if error.worded is not None:
+                raise
             raise RpcError(Code.UNKNOWN, error.message) from None
         answer = state_pb2.GetBulkStateResponse(items=[_bulk_item(one) for one in found])
         return answer.SerializeToString()
@@ -99,7 +101,7 @@ class StateApi:
             else:
                 store.key(one.request.key)
                 raise StateOperationUnknown(one.operationType)
-        await self._state.transact(store, operations, dict(request.metadata))
+        await self._state.transact(store, operations, dict(request.metadata), exchange.trace)
         return _NOTHING
 
     async def query(self, exchange: ServerExchange, data: bytes) -> bytes:

@@ -25,6 +25,15 @@ NAMES: Mapping[Route, str] = {
     (b"POST", b"/v1.0/shutdown"): "Shutdown",
     (b"GET", b"/v1.0/secrets/*/bulk"): "GetBulkSecret",
     (b"GET", b"/v1.0/secrets/*/*"): "GetSecret",
+    **dict.fromkeys(((method, b"/v1.0/publish/*/**") for method in (b"POST", b"PUT")), "PublishEvent"),
+    **dict.fromkeys(
+        (
+            (method, version + b"/publish/bulk/*/**")
+            for method in (b"POST", b"PUT")
+            for version in (b"/v1.0", b"/v1.0-alpha1")
+        ),
+        "BulkPublishEvent",
+    ),
 }
 """What a route is called in lines that do not show URLs."""
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from pydapr.errors import DaprError, Details
 from pydapr.net.exchange import Exchange
 
-DOMAIN = "dapr.io"
 _ESCAPES = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
 
 Respond = Callable[[Exchange, DaprError], None]
@@ -23,7 +22,7 @@ def respond(exchange: Exchange, error: DaprError) -> None:
     document: dict[str, object] = {"errorCode": error.code, "message": error.message}
     if error.details is not None:
         document["details"] = list(_details(error.details))
-    exchange.respond(error.status, JSON, encode(document))
+    exchange.respond(error.status, (*JSON, *error.fields) if error.fields else JSON, encode(document))
 
 
 def _details(details: Details) -> Iterator[dict[str, object]]:
@@ -36,11 +35,11 @@ def _details(details: Details) -> Iterator[dict[str, object]]:
     if details.resource is not None:
         kind, name = details.resource
         yield {
-            "@type": f"{type_}ResourceInfo", "description": "", "owner": "", "resource_name": name,
+            "@type": f"{type_}ResourceInfo", "description": details.description, "owner": "", "resource_name": name,
             "resource_type": kind,
         }  # fmt: skip
     yield {
-        "@type": f"{type_}ErrorInfo", "domain": DOMAIN, "metadata": details.metadata, "reason": details.reason,
+        "@type": f"{type_}ErrorInfo", "domain": details.domain, "metadata": details.metadata, "reason": details.reason,
     }  # fmt: skip
 
 

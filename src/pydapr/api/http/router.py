@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 log = logging.get("dapr.runtime.http")
 
 Route = tuple[bytes, bytes]
-"""A method and a path. In a path `*` stands for any one segment that is not empty; all before the first `*` is text."""
+"""A method and a path. In a path `*` stands for any one segment that is not empty, `**` at the end for one or more; all
+before the first `*` is text."""
+
+_MOST_SEGMENTS = 64
+"""Segments of a path behind its group where one has `**`."""
 
 _PLAIN = ((b"content-type", b"text/plain; charset=utf-8"), (b"x-content-type-options", b"nosniff"))
 
@@ -45,8 +49,10 @@ class Router:
             if b"*" in path:
                 group = _group(path)
                 wanted = path[len(group) :].split(b"/")
-                texts = [(place, text) for place, text in enumerate(wanted) if text != b"*"]
-                self._patterns.setdefault((method, group, len(wanted)), []).append((texts, handler))
+                texts = [(place, text) for place, text in enumerate(wanted) if text not in (b"*", b"**")]
+                most = _MOST_SEGMENTS if wanted[-1] == b"**" else len(wanted)
+                for count in range(len(wanted), most + 1):
+                    self._patterns.setdefault((method, group, count), []).append((texts, handler))
         self._routes = routes
         self._invoke = invoke
         self._invoke_prefix = invoke_prefix

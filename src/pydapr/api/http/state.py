@@ -88,7 +88,7 @@ class StateApi:
         body = await self._read(exchange, "failed deserializing HTTP body: ")
         operations, metadata = state_bodies.transaction(body, urls.metadata(exchange.target))
         if operations:
-            await self._state.transact(store, operations, metadata)
+            await self._state.transact(store, operations, metadata, exchange.trace)
         exchange.respond(204, ())
 
     async def query(self, exchange: Exchange) -> None:

@@ -14,9 +14,20 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pydapr.blocks.state import keys
 from pydapr.components import state
-from pydapr.components.state import Delete, ETagInvalid, ETagMismatch, Item, Matches, Set, StateError, StateStore
+from pydapr.components.state import (
+    Delete,
+    ETagInvalid,
+    ETagMismatch,
+    Item,
+    Matches,
+    Set,
+    StateError,
+    StateStore,
+    Worded,
+)
 from pydapr.errors import (
     Code,
+    Details,
     QueryFailed,
     QueryNotSupported,
     StateFailed,
@@ -24,6 +35,7 @@ from pydapr.errors import (
     StateKeyMissing,
     StateStoreNotConfigured,
     StateStoreNotFound,
+    StateWorded,
     TooManyOperations,
     TransactionsNotSupported,
 )
@@ -33,11 +45,13 @@ from pydapr.policy.runner import DeadlineExceeded, Runner
 
 if TYPE_CHECKING:
     from pydapr.observe.metrics_blocks import OperationMetrics
+    from pydapr.wire.tracecontext import Trace
 
 T = TypeVar("T")
 Request = TypeVar("Request", Set, Delete)
 
 _FAILURES = (StateError, DeadlineExceeded, Refused)
+_KNOWN_CODES = frozenset(Code)
 _CONCURRENCY = ("", state.FIRST_WRITE, state.LAST_WRITE)
 _CONSISTENCY = ("", state.STRONG, state.EVENTUAL)
 
@@ -52,6 +66,21 @@ class Cipher(Protocol):
 
     def decrypt(self, value: bytes) -> bytes:
         """Raises `ValueError`."""
+
+
+class Outbox(Protocol):
+    """Who tells others of what transactions write."""
+
+    def has(self, store: str) -> bool:
+        """Whether it does so for this store."""
+
+    def plan(
+        self, store: str, operations: Sequence[Set | Delete], trace: "Trace | None"
+    ) -> tuple[list[Set | Delete], Sequence[bytes]]:
+        """What is written in place of `operations`, by their full keys, and the events of it."""
+
+    async def put_aside(self, store: str, events: Sequence[bytes]) -> None:
+        """Keeps events until it shows that their transaction was done. Raises `DaprError`."""
 
 
 class Store:
@@ -89,6 +118,7 @@ class State:
         self._policies = policies
         self._runner = Runner(StateError)
         self.metrics: OperationMetrics | None = None
+        self.outbox: Outbox | None = None
 
     def store(self, name: str, tells_app: bool = True) -> Store:
         """The store of a name. Raises `DaprError`, which tells the app's id, too, unless that is not wanted."""
@@ -112,7 +142,7 @@ class State:
             return item if item is None or store.cipher is None else _decrypted(store.cipher, item)
         except (*_FAILURES, ValueError) as error:
             text = f"fail to get {key} from state store {store.name}: {_told(store, error)}"
-            raise StateFailed("ERR_STATE_GET", text) from None
+            raise StateFailed("ERR_STATE_GET", text, *_codes(error)) from None
         finally:
             if self.metrics is not None:
                 self.metrics.done(store.name, "get", is_success, perf_counter() - began)
@@ -129,7 +159,7 @@ class State:
                 store, "bulk_get", lambda: store.store.get_many(full, parallelism=parallelism, metadata=metadata)
             )
         except _FAILURES as error:
-            raise StateFailed("ERR_STATE_BULK_GET", _told(store, error)) from None
+            raise StateFailed("ERR_STATE_BULK_GET", _told(store, error), *_codes(error)) from None
         return [_found(store, key, item) for key, item in zip(wanted, items, strict=True)]
 
     async def save(self, store: Store, requests: Sequence[Set]) -> None:
@@ -172,11 +202,17 @@ class State:
         if state.TRANSACTIONAL not in store.store.features:
             raise TransactionsNotSupported(store.name)
 
-    async def transact(self, store: Store, operations: Sequence[Set | Delete], metadata: Mapping[str, str]) -> None:
-        """All operations or none. The store is one that `can_transact`."""
+    async def transact(
+        self,
+        store: Store,
+        operations: Sequence[Set | Delete],
+        metadata: Mapping[str, str],
+        trace: "Trace | None" = None,
+    ) -> None:
+        """All operations or none. The store is one that `can_transact`; `trace` is the request's."""
         for one in operations:
             one.key = store.key(one.key)
-        most = store.store.max_operations
+        most = await store.store.most_operations()
         if 0 < most < len(operations):
             raise TooManyOperations(store.name, len(operations), most)
         for one in operations:
@@ -185,6 +221,11 @@ class State:
         try:
             for one in operations:
                 _check(one)
+            if self.outbox is not None and self.outbox.has(store.name):
+                operations, events = self.outbox.plan(store.name, operations, trace)
+                if 0 < most < len(operations):
+                    raise TooManyOperations(store.name, len(operations), most)
+                await self.outbox.put_aside(store.name, events)
             await self._run(store, "transaction", lambda: store.store.transact(operations, metadata=metadata))
         except _FAILURES as error:
             text = f"error while executing state transaction: {_told(store, error)}"
@@ -206,6 +247,8 @@ class State:
         try:
             found = await self._run(store, "query", lambda: store.store.query(wanted, metadata=metadata))
         except _FAILURES as error:
+            if isinstance(error, Worded):
+                raise _worded(error) from None
             raise QueryFailed(name, _told(store, error)) from None
         for match in found.items:
             match.key = keys.original(match.key)
@@ -369,12 +412,20 @@ def _told(store: Store, error: Exception) -> str:
     return store.store.scrub(str(error))
 
 
-def _codes(error: Exception) -> tuple[int, Code]:
+def _codes(error: Exception) -> tuple[int, Code, StateWorded | None]:
     if isinstance(error, ETagMismatch):
-        return 409, Code.ABORTED
+        return 409, Code.ABORTED, None
     if isinstance(error, ETagInvalid):
-        return 400, Code.INVALID_ARGUMENT
-    return 500, Code.INTERNAL
+        return 400, Code.INVALID_ARGUMENT, None
+    if isinstance(error, Worded):
+        return error.status, Code.INTERNAL, _worded(error)
+    return 500, Code.INTERNAL, None
+
+
+def _worded(error: Worded) -> StateWorded:
+    about = Details(error.reason, domain=error.domain)
+    code = Code(error.code) if error.code in _KNOWN_CODES else Code.UNKNOWN
+    return StateWorded(error.status, code, error.message, error.tag, about)
 
 
 def _decrypted(cipher: Cipher, item: Item) -> Item:

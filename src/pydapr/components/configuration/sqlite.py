@@ -42,6 +42,7 @@ class Options:
     timeout: Seconds = option("How long any call may take.", default=Seconds(20))
     busy_timeout: Seconds = option("How long SQLite waits for others who write.", default=Seconds(2))
     disable_wal: bool = option("No write-ahead log, such as on a network file system.", default=False)
+    open_on_use: bool = option("Open the file when it is needed first, not at the start.", default=False)
 
 
 class _Subscription:
@@ -69,12 +70,13 @@ class Sqlite(ConfigurationStore):
         self._table = options.table_name
         self._interval = max(options.poll_interval, 0.005)
         self._database = sqlite.Database(self._where, options.busy_timeout, options.timeout)
+        self._opens_on_use = options.open_on_use
         self._subscriptions: dict[str, _Subscription] = {}
         self._watching: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         try:
-            await self._database.open(self._make)
+            await self._database.open(self._make, self._opens_on_use)
         except sqlite.Failed as error:
             raise OSError(f"{self._where.path}: {error}") from None
 

@@ -34,12 +34,16 @@ MOST = 256
 _PAUSE = 0.005
 
 
-class Failed(Exception):
-    """The database did not do it. `is_passing` says that trying again may help."""
+FULL = 13
+"""SQLite's code for a file, or a disk, that has no room."""
 
-    def __init__(self, message: str, is_passing: bool) -> None:
+
+class Failed(Exception):
+    """The database did not do it. `is_passing` says that trying again may help; `code` is SQLite's, if there is one."""
+
+    def __init__(self, message: str, is_passing: bool, code: int = 0) -> None:
         super().__init__(message)
-        self.is_passing = is_passing
+        self.is_passing, self.code = is_passing, code
 
 
 class Place(Record):
@@ -119,31 +123,64 @@ class _Job:
 class Database:
     """An open database. `refusals` are what work raises when it has changed nothing, and does not want to.
 
-    `timeout` bounds every call, which raises `Failed` then; the work may still happen.
+    `timeout` bounds every call, which raises `Failed` then; the work may still happen. Without `reads_apart` reads are
+    made between the writes.
     """
 
-    def __init__(self, where: Place, busy: float, timeout: float, *refusals: type[Exception]) -> None:
+    def __init__(
+        self, where: Place, busy: float, timeout: float, *refusals: type[Exception], reads_apart: bool = True
+    ) -> None:
         self._where, self._busy, self._timeout = where, busy, timeout
         self._refusals = refusals
         self._writes: SimpleQueue[_Job | None] = SimpleQueue()
-        self._reads = self._writes if where.is_in_memory else SimpleQueue[_Job | None]()
+        has_reads = reads_apart and not where.is_in_memory
+        self._reads = SimpleQueue[_Job | None]() if has_reads else self._writes
         self._is_open = False
+        self._prepare: Work[None] | None = None
+        """What is done first, while nothing has been asked yet."""
+
+        self._connecting: asyncio.Task[None] | None = None
         self._ended: list[tuple[SimpleQueue[_Job | None], asyncio.Future[None]]] = []
         """What each thread gets its work from, and what is done when it is over."""
 
-    async def open(self, prepare: Work[None]) -> None:
-        """Connects, and has `prepare` make the tables, within one exclusive transaction. Raises `Failed`."""
-        loop = asyncio.get_running_loop()
+    async def open(self, prepare: Work[None], on_use: bool = False) -> None:
+        """Connects, and has `prepare` make the tables, within one exclusive transaction. Raises `Failed`.
+
+        With `on_use` that is done when something is asked for the first time, and once more if it fails.
+        """
         self._is_open = True
-        await self._start(loop, self._writes, prepare)
-        if self._reads is not self._writes:
-            await self._start(loop, self._reads, None)
+        self._prepare = prepare
+        if not on_use:
+            await self._connect()
+
+    async def _connect(self) -> None:
+        """For all who ask at once, and whoever of them gives up."""
+        if self._connecting is None:
+            self._connecting = asyncio.create_task(self._start_all())
+        connecting = self._connecting
+        connecting.add_done_callback(_look)
+        await asyncio.wait((connecting,))
+        if self._connecting is connecting:
+            self._connecting = None
+        connecting.result()
+
+    async def _start_all(self) -> None:
+        if self._prepare is None:
+            return
+        loop = asyncio.get_running_loop()
+        await self._start(loop, self._writes, self._prepare)
+        if self._reads is not self._writes and self._is_open:
+            try:
+                await self._start(loop, self._reads, None)
+            except Failed:
+                self._writes.put(None)
+                raise
+        self._prepare = None
 
     async def _start(
         self, loop: asyncio.AbstractEventLoop, queue: "SimpleQueue[_Job | None]", prepare: Work[None] | None
     ) -> None:
         connected, ended = loop.create_future(), loop.create_future()
-        self._ended.append((queue, ended))
 
         def run() -> None:
             try:
@@ -153,17 +190,24 @@ class Database:
 
         # Not of asyncio's own pool, which the end of the process waits for, however long the disk hangs.
         threading.Thread(target=run, name="sqlite", daemon=True).start()
-        await connected
+        self._ended.append((queue, ended))
+        try:
+            await connected
+        except Failed:
+            self._ended = [one for one in self._ended if one[1] is not ended]  # it reads nothing more
+            raise
 
     async def close(self) -> None:
         """Ends after what was begun; waits for it no longer than for any call."""
-        self._is_open = False
+        self._is_open, self._prepare = False, None
         ended, self._ended = self._ended, []
         for queue, _ in ended:
             queue.put(None)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._timeout):
                 await asyncio.gather(*(future for _, future in ended))
+                if self._connecting is not None:
+                    await asyncio.wait((self._connecting,))
 
     async def write(self, work: Work[T], is_several: bool = False) -> T:
         """The result of `work`, which is committed then. `is_several` if it has statements that hold all or none."""
@@ -176,6 +220,8 @@ class Database:
     async def _done(self, queue: "SimpleQueue[_Job | None]", work: Work[T], is_several: bool) -> T:
         if not self._is_open:
             raise Failed("the database is not open", False)
+        if self._prepare is not None:
+            await self._connect()
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         queue.put(_Job(work, future, is_several))
         try:
@@ -287,7 +333,8 @@ def _failure(error: Exception, refusals: tuple[type[Exception], ...]) -> Excepti
 
     if isinstance(error, (Failed, *refusals)):
         return error
-    return Failed(f"database error: {error}", isinstance(error, sqlite3.OperationalError))
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return Failed(f"database error: {error}", isinstance(error, sqlite3.OperationalError), code)
 
 
 def _call(loop: asyncio.AbstractEventLoop, what: Callable[..., None], *given: Any) -> None:
@@ -303,6 +350,12 @@ def _settle(jobs: list[_Job]) -> None:
             job.future.set_exception(job.outcome)
         else:
             job.future.set_result(job.outcome)
+
+
+def _look(task: "asyncio.Task[None]") -> None:
+    """Who asked for it may have given up, and then nobody minds how it ended."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _succeed(future: "asyncio.Future[None]") -> None:

@@ -23,6 +23,7 @@ class Options:
     timeout: Seconds = option("How long any call may take.", default=Seconds(20))
     busy_timeout: Seconds = option("How long SQLite waits for others who write.", default=Seconds(2))
     disable_wal: bool = option("No write-ahead log, such as on a network file system.", default=False)
+    open_on_use: bool = option("Open the file when it is needed first, not at the start.", default=False)
 
 
 @component("lock.sqlite", Options)
@@ -37,10 +38,11 @@ class Sqlite(LockStore):
         self._table = options.table_name
         self._where = sqlite.place(options.connection_string, options.disable_wal)
         self._database = sqlite.Database(self._where, options.busy_timeout, options.timeout)
+        self._opens_on_use = options.open_on_use
 
     async def open(self) -> None:
         try:
-            await self._database.open(self._make)
+            await self._database.open(self._make, self._opens_on_use)
         except sqlite.Failed as error:
             raise OSError(f"{self._where.path}: {error}") from None
 

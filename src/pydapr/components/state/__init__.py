@@ -20,6 +20,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from pydapr.components import Part
+from pydapr.errors import go_name
 
 if TYPE_CHECKING:
     from pydapr.lib.query import Query
@@ -63,6 +64,16 @@ class ETagInvalid(StateError):
 
     def __init__(self, reason: str = "") -> None:
         super().__init__("invalid etag value" + (reason and f": {reason}"))
+
+
+class Worded(StateError):
+    """An error of which the store says itself how it is to be answered: the gRPC `code`, the HTTP `status`, `tag` as
+    the code of the API, `reason` and `domain` as details."""
+
+    def __init__(self, code: int, status: int, message: str, tag: str, reason: str, domain: str) -> None:
+        super().__init__(f"api error: code = {go_name(code)} desc = {message}")
+        self.code, self.status, self.message = code, status, message
+        self.tag, self.reason, self.domain = tag, reason, domain
 
 
 class Item:
@@ -168,6 +179,10 @@ class StateStore(Part, ABC):
 
     max_operations = 0
     """How many operations a transaction may have, 0 for any number."""
+
+    async def most_operations(self) -> int:
+        """`max_operations`, of a store that must ask for it first."""
+        return self.max_operations
 
     @property
     def capabilities(self) -> Sequence[str]:

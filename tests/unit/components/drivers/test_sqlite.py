@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -165,3 +166,53 @@ def test_connection_string_is_read_as_the_original_does(text: str, disable_wal: 
 def test_pragma_that_is_ours_or_none_is_refused(pragma: str) -> None:
     with pytest.raises(Wrong, match="forbidden option"):
         place(f"x.db?_pragma={pragma}", False)
+
+
+# -- opened when it is used --
+
+
+async def test_file_is_opened_by_the_first_who_ask_together(tmp_path: Path) -> None:
+    database = Database(place(str(tmp_path / "x.db"), False), 0.05, 1.0, No)
+    await database.open(prepare, on_use=True)
+    assert not os.listdir(tmp_path)
+
+    await asyncio.gather(*(database.write(put(f"{n}", n)) for n in range(5)), database.read(keys))
+
+    assert await database.read(keys) == ["0", "1", "2", "3", "4"]
+    await database.close()
+
+
+async def test_first_use_is_tried_again_when_it_failed(tmp_path: Path) -> None:
+    database = Database(place(str(tmp_path / "later" / "x.db"), False), 0.05, 1.0, No)
+    await database.open(prepare, on_use=True)
+    with pytest.raises(Failed, match="unable to open database file"):
+        await database.read(keys)
+
+    os.mkdir(tmp_path / "later")
+
+    assert await database.read(keys) == []
+    await database.close()
+
+
+async def test_who_gives_up_the_first_use_does_not_spoil_it_for_others(tmp_path: Path) -> None:
+    database = Database(place(str(tmp_path / "x.db"), False), 0.05, 1.0, No)
+    await database.open(prepare, on_use=True)
+    given_up = asyncio.create_task(database.write(put("never", 1)))
+    await asyncio.sleep(0)
+    given_up.cancel()
+
+    await database.write(put("1", 1))
+
+    assert await database.read(keys) == ["1"]
+    await database.close()
+
+
+async def test_file_that_was_never_used_is_closed(tmp_path: Path) -> None:
+    database = Database(place(str(tmp_path / "x.db"), False), 0.05, 1.0, No)
+    await database.open(prepare, on_use=True)
+
+    await database.close()
+
+    assert not os.listdir(tmp_path)
+    with pytest.raises(Failed, match="not open"):
+        await database.read(keys)
