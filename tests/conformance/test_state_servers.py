@@ -209,3 +209,13 @@ def test_other_names_lead_to_the_same_store(type_: str, version: str) -> None:
 
     assert found is not None
     assert found.name == ("state.postgresql/v2" if version else "state.postgresql")
+
+
+# -- etcd --
+
+
+async def test_etcd_may_come_after_the_sidecar(key: str) -> None:
+    [port] = servers.free_ports(1)
+    async with opened("state.etcd", {"endpoints": f"127.0.0.1:{port}"}) as store:
+        with pytest.raises(StateError):
+            await store.get(key)

@@ -27,7 +27,10 @@ from pydapr.components.state import (
 from pydapr.errors import Code, RpcError
 from pydapr.lib import truth
 from pydapr.net import dial, grpc_client, http2_pool
+from pydapr.observe import logging
 from pydapr.wire import http2
+
+log = logging.get("dapr.contrib")
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -38,6 +41,12 @@ if TYPE_CHECKING:
 
 SECONDS = 5.0
 """How long a call may take, as in the original."""
+
+OPEN_SECONDS = 1.0
+"""How long the start waits for an answer."""
+
+_PATIENCE = http2_pool.Patience(connect=SECONDS, asks=False)
+"""Servers of etcd take questions for a sign of life for an attack when nothing is under way, and end the connection."""
 
 _NUMBER = re.compile(r"[0-9]{1,18}\Z")
 
@@ -92,11 +101,14 @@ class EtcdStore(StateStore):
                 return await dial.address_by_tls(address, factory, context)
 
             connect = by_tls
-        self._pool = http2_pool.Pool(connect, http2.Limits(), http2_pool.Patience(connect=SECONDS))
+        self._pool = http2_pool.Pool(connect, http2.Limits(), _PATIENCE)
+        # As the original, which begins without etcd: state is there as soon as etcd is.
+        where = ",".join(self._endpoints)
         try:
-            await self.get("health")
-        except StateError as error:
-            raise OSError(f"etcd store: error connecting to etcd at {','.join(self._endpoints)}: {error}") from None
+            async with asyncio.timeout(OPEN_SECONDS):
+                await self.get("health")
+        except (StateError, TimeoutError) as error:
+            log.warning(f"etcd store: etcd does not answer at {where} yet: {error or 'it takes too long'}")
 
     async def close(self) -> None:
         if self._pool is not None:
@@ -212,15 +224,31 @@ class EtcdStore(StateStore):
                 reason = str(error) or f"no connection to {endpoint} within {SECONDS:g} s"
             except RpcError as fault:
                 reason = fault.message
+                if fault.code == Code.DEADLINE_EXCEEDED:
+                    connection.retire()  # whoever is there does not answer on it, and may be gone
                 if fault.code not in (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED):
                     raise StateError(reason) from None
                 if not may_repeat:
+                    self._put_last(endpoint)
                     break
             else:
-                return answer.FromString(data)
-            # Who answered last is asked first the next time.
-            self._endpoints = [*(one for one in self._endpoints if one != endpoint), endpoint]
+                return _decoded(answer, data)
+            self._put_last(endpoint)
         raise Unavailable(reason)
+
+    def _put_last(self, endpoint: str) -> None:
+        """Who answers is asked first the next time."""
+        self._endpoints = [*(one for one in self._endpoints if one != endpoint), endpoint]
+
+
+def _decoded(answer: "type[M]", data: bytes) -> "M":
+    """Raises `StateError`."""
+    from google.protobuf.message import DecodeError
+
+    try:
+        return answer.FromString(data)
+    except DecodeError as error:
+        raise StateError(f"the answer makes no sense: {error}") from None
 
 
 def _behind(prefix: bytes) -> bytes:
