@@ -9,7 +9,8 @@ import os
 import ssl
 import subprocess
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,6 +23,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from tests.conformance import servers
 
+from pydapr.net import tasks
+
 
 class _Echo(BaseHTTPRequestHandler):
     """Answers what it was asked: JSON of method, path, header fields and body; `/status/404` with that status."""
@@ -30,12 +33,19 @@ class _Echo(BaseHTTPRequestHandler):
 
     def answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length", "0")))
+        if self.path == "/deep":
+            self._send(200, None, b"[" * 200_000)
+            return
         if self.path == "/graphql":
             self._send(200, _graphql(json.loads(body), {name.lower(): value for name, value in self.headers.items()}))
             return
-        if self.path == "/move":
+        port = self.headers["host"].rpartition(":")[2]
+        moves = {"/move": "/moved", "/away": f"http://localhost:{port}/moved", "/round": "/round"}
+        if self.path in moves:
+            if self.path == "/round":
+                time.sleep(0.1)
             self.send_response(302)
-            self.send_header("location", "/moved")
+            self.send_header("location", moves[self.path])
             self.send_header("content-length", "0")
             self.end_headers()
             return
@@ -44,8 +54,9 @@ class _Echo(BaseHTTPRequestHandler):
         told = {"method": self.command, "path": self.path, "headers": headers, "body": body.decode("latin-1")}
         self._send(status, told)
 
-    def _send(self, status: int, document: Any) -> None:
-        data = b"" if status == 204 else json.dumps(document).encode()
+    def _send(self, status: int, document: Any, data: bytes = b"") -> None:
+        if status != 204 and not data:
+            data = json.dumps(document).encode()
         self.send_response(status)
         self.send_header("x-many", "a")
         self.send_header("x-many", "b")
@@ -58,6 +69,51 @@ class _Echo(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
+
+
+class Stalling:
+    """The way to a server of this machine, on which at some moment nothing moves any more."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.goes = asyncio.Event()
+        self.goes.set()
+
+
+@contextlib.asynccontextmanager
+async def stalling(port: int) -> AsyncIterator[Stalling]:
+    way = Stalling()
+
+    async def pass_on(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while data := await source.read(65536):
+            await way.goes.wait()
+            sink.write(data)
+            await sink.drain()
+        sink.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        under_way.add(task)
+        there, back = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            await asyncio.gather(pass_on(reader, back), pass_on(there, writer), return_exceptions=True)
+        except asyncio.CancelledError:
+            pass  # the end, below
+        finally:
+            back.transport.abort()
+            writer.transport.abort()
+            under_way.discard(task)
+
+    under_way = set[asyncio.Task[Any]]()
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    way.port = server.sockets[0].getsockname()[1]
+    try:
+        yield way
+    finally:
+        server.close()
+        await tasks.stop(set(under_way))
+        await asyncio.sleep(0)
 
 
 def _graphql(asked: Any, headers: dict[str, str]) -> Any:
@@ -133,6 +189,12 @@ class Mails:
         self.port = 0
         self.seen: list[Any] = []
         self.was_secret = False
+
+    async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: list[str]) -> str:
+        if address == "unknown@example.org":
+            return "550 nobody of that name"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         if "refused@example.org" in envelope.rcpt_tos:

@@ -285,6 +285,19 @@ async def forget_consumers(metadata: Mapping[str, str]) -> None:
     await _with_jetstream(metadata["natsURL"], forget)
 
 
+async def redelivered(metadata: Mapping[str, str], consumer: str, many: int) -> None:
+    """Waits until the server has sent so many messages of a consumer again."""
+
+    async def wait(js: JetStreamContext) -> None:
+        while True:
+            told = await js.consumer_info(metadata["streamName"], consumer)
+            if (told.num_redelivered or 0) >= many:
+                return
+            await asyncio.sleep(0.05)
+
+    await _with_jetstream(metadata["natsURL"], wait)
+
+
 def bucket() -> Served:
     """The server with a bucket of its own."""
     metadata, restart = servers.shared(nats)

@@ -9,6 +9,8 @@ import contextlib
 import functools
 import getpass
 import json
+import os
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +41,7 @@ from pydapr.components.bindings import (
     Reading,
     Request,
 )
+from pydapr.components.drivers.sql_bindings import SqlBinding
 
 SECONDS = 20.0
 """How long anything may take that does not happen at once."""
@@ -423,6 +426,75 @@ async def test_http_redirects_are_followed(binding: OutputBinding) -> None:
 
 
 @only(http)
+async def test_http_what_is_for_one_server_stays_there(ready: Ready) -> None:
+    made = make("bindings.http", {**ready.metadata, "url": ready.metadata["url"].replace("//", "//me:p%20w@")})
+    assert isinstance(made, OutputBinding)
+    await made.open()
+
+    near = json.loads((await ask(made, "get", path="move", Cookie="a=b", Accept="x/y")).data)["headers"]
+    far = json.loads((await ask(made, "get", path="away", Cookie="a=b", Accept="x/y")).data)["headers"]
+    await made.close()
+
+    assert (near["cookie"], near["x-token"], near["accept"]) == ("a=b", "abc", "x/y")
+    assert far["accept"] == "x/y" and not {"cookie", "x-token", "authorization"} & far.keys()
+
+
+@only(http)
+async def test_http_a_login_in_the_url(ready: Ready) -> None:
+    made = make("bindings.http", {"url": ready.metadata["url"].replace("//", "//me:p%20w@")})
+    assert isinstance(made, OutputBinding)
+    await made.open()
+
+    own = json.loads((await ask(made, "get")).data)["headers"]
+    given = json.loads((await ask(made, "get", Authorization="mine")).data)["headers"]
+    await made.close()
+
+    assert own["authorization"] == f"Basic {base64.b64encode(b'me:p w').decode()}"
+    assert given["authorization"] == "mine"
+
+
+@only(http)
+async def test_http_no_field_changes_where_a_request_goes_and_ends(binding: OutputBinding, ready: Ready) -> None:
+    metadata = {
+        "Host": "elsewhere", "Content-Length": "1", "Transfer-Encoding": "chunked", "Connection": "upgrade",
+        "X-Mine: 1\r\nX-Other": "2",
+    }  # fmt: skip
+
+    told = json.loads((await ask(binding, "post", b"hello", **metadata)).data)
+
+    headers = told["headers"]
+    assert told["body"] == "hello" and headers["content-length"] == "5" and headers["host"] in ready.metadata["url"]
+    assert not {"transfer-encoding", "connection", "x-mine", "x-other"} & headers.keys()
+    with pytest.raises(BindingError, match="holds what none may"):
+        await ask(binding, "post", b"hello", **{"X-Mine": "1\r\nX-Other: 2"})
+
+
+@only(http)
+async def test_http_the_time_is_that_of_all_redirects_together(ready: Ready) -> None:
+    made = make("bindings.http", {**ready.metadata, "responseTimeout": "300ms"})
+    assert isinstance(made, OutputBinding)
+    await made.open()
+
+    with pytest.raises(BindingError, match="no answer within"):
+        await ask(made, "get", path="round")
+    await made.close()
+
+
+@only(http)
+@pytest.mark.parametrize("url", ["htp://me:secret@here/?key=secret", "http://me:secret@here:x/?key=secret"])
+async def test_http_an_error_tells_no_secret_of_the_url(url: str, ready: Ready) -> None:
+    made = make("bindings.http", {"url": url})
+    assert isinstance(made, OutputBinding)
+    await made.open()
+
+    with pytest.raises(BindingError, match="is no http") as raised:
+        await ask(made, "get")
+    await made.close()
+
+    assert "secret" not in str(raised.value)
+
+
+@only(http)
 async def test_http_long_answers_are_cut_off(ready: Ready) -> None:
     made = make("bindings.http", {**ready.metadata, "maxResponseBodySize": "10"})
     assert isinstance(made, OutputBinding)
@@ -520,6 +592,23 @@ async def test_localstorage_no_name_leads_out(binding: OutputBinding, ready: Rea
         assert (await ask(binding, "get", fileName=name)).data == b"not theirs"
         await binding.invoke(Request("delete", metadata={"fileName": name}))
     assert (ready.server / "secret").read_text() == "secret"
+
+
+@only(localstorage)
+@pytest.mark.parametrize("name", ["a" * 300, "a/" * 2500, "a\0b"])
+async def test_localstorage_names_that_no_file_can_have(binding: OutputBinding, name: str) -> None:
+    for operation in ("create", "get", "delete", "list"):
+        with pytest.raises(BindingError):
+            await ask(binding, operation, b"x", fileName=name)
+
+
+@only(localstorage)
+async def test_localstorage_a_pipe_holds_nobody_up(binding: OutputBinding, ready: Ready) -> None:
+    os.mkfifo(ready.server / "below" / "files" / "pipe")
+
+    with pytest.raises(BindingError, match="error creating file"):
+        await asyncio.wait_for(ask(binding, "create", b"x", fileName="pipe"), SECONDS)
+    assert (await asyncio.wait_for(ask(binding, "get", fileName="pipe"), SECONDS)).data == b""
 
 
 @only(localstorage)
@@ -735,6 +824,29 @@ async def test_a_closed_database_answers_no_more(binding: OutputBinding) -> None
 @pytest.mark.parametrize(
     ("type_", "serve"), [("bindings.postgres", postgres), ("bindings.mysql", mysql)], ids=["postgres", "mysql"]
 )
+async def test_a_database_that_stops_in_the_middle_holds_nobody_up(type_: str, ready: Ready) -> None:
+    where = "connectionString" if type_ == "bindings.postgres" else "url"
+    [port] = {int(one) for one in re.findall(r"port=(\d+)|127\.0\.0\.1:(\d+)", ready.metadata[where])[0] if one}
+    async with binding_servers.stalling(port) as way:
+        made = make(type_, {where: ready.metadata[where].replace(str(port), str(way.port))})
+        assert isinstance(made, SqlBinding)
+        await made.open()
+        await ask(made, "query", sql="SELECT 1")
+        made.seconds = 0.3
+        way.goes.clear()
+
+        with pytest.raises(BindingError, match="no answer within"):
+            await asyncio.wait_for(ask(made, "query", sql="SELECT 1"), 10)
+
+        made.seconds = SECONDS
+        way.goes.set()
+        await ask(made, "query", sql="SELECT 1")
+        await made.close()
+
+
+@pytest.mark.parametrize(
+    ("type_", "serve"), [("bindings.postgres", postgres), ("bindings.mysql", mysql)], ids=["postgres", "mysql"]
+)
 async def test_a_database_that_is_back_is_used_again(binding: OutputBinding, ready: Ready) -> None:
     assert ready.restart is not None
     await ask(binding, "query", sql="SELECT 1")
@@ -777,13 +889,20 @@ async def test_smtp_mail_is_sent(binding: OutputBinding, ready: Ready) -> None:
         ({"emailTo": "a@example.org", "priority": "6"}, "priority value must be between"),
         ({"emailTo": "a@example.org", "priority": "x"}, "invalid syntax"),
         ({"emailTo": "refused@example.org"}, "sending email failed"),
+        ({"emailTo": "a@example.org;unknown@example.org"}, "nobody of that name"),
         ({"emailTo": "nowhere"}, "invalid address"),
+        ({"emailTo": "a@example.org", "emailBCC": '"b\nRSET"@example.org'}, "sending email failed"),
+        ({"emailTo": "ä@example.org"}, "beyond ASCII"),
         ({"emailTo": "a@example.org", "subject": "a\r\nBcc: b@example.org"}, "sending email failed"),
     ],
 )
-async def test_smtp_faults(binding: OutputBinding, metadata: dict[str, str], text: str) -> None:
+async def test_smtp_faults(binding: OutputBinding, ready: Ready, metadata: dict[str, str], text: str) -> None:
+    before = len(ready.server.seen)
+
     with pytest.raises(BindingError, match=text):
         await ask(binding, "create", b"x", **metadata)
+
+    assert len(ready.server.seen) == before
 
 
 @only(smtp)
@@ -838,6 +957,15 @@ async def test_sftp_files_come_and_go(binding: OutputBinding, ready: Ready) -> N
     assert await binding.invoke(Request("delete", metadata={"fileName": f"{folder}/sub/a.bin"})) is None
     with pytest.raises(BindingError, match=r"sftp binding error: error reading file .*a\.bin: No such file"):
         await ask(binding, "get", fileName=f"{folder}/sub/a.bin")
+
+
+@only(sftp)
+async def test_sftp_names_of_other_encodings_are_listed(binding: OutputBinding, ready: Ready) -> None:
+    folder = uuid4().hex
+    (ready.server.place / "files" / folder).mkdir()
+    (ready.server.place / "files" / folder / os.fsdecode(b"a\xff")).touch()
+
+    assert json.loads((await ask(binding, "list", fileName=folder)).data) == [{"fileName": "a?", "isDirectory": False}]
 
 
 @only(sftp)
@@ -901,6 +1029,17 @@ async def test_graphql_query_and_mutation(binding: OutputBinding) -> None:
     assert json.loads(answer.data) == {"query": "query { me }", "variables": {"id": "7"}, "token": "abc"}
     assert answer.metadata["operation"] == "query"
     assert json.loads(changed.data)["variables"] is None
+
+
+@only(graphql)
+async def test_graphql_an_answer_without_end_of_its_depth(ready: Ready) -> None:
+    made = make("bindings.graphql", {"endpoint": ready.metadata["endpoint"].replace("graphql", "deep")})
+    assert isinstance(made, OutputBinding)
+    await made.open()
+
+    with pytest.raises(BindingError, match="decoding response"):
+        await ask(made, "query", query="query { a }")
+    await made.close()
 
 
 @only(graphql)

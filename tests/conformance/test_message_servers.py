@@ -12,6 +12,7 @@ from tests.conformance.test_pubsub import Inbox, numbered, once, publish, publis
 
 from pydapr import components
 from pydapr.components.pubsub import Message, PubSub, PubSubError
+from pydapr.components.pubsub import jetstream as js_pubsub
 
 SECONDS = 30.0
 
@@ -499,6 +500,41 @@ async def test_jetstream_durable_consumer_that_was_removed_is_made_again(topic: 
             subscription = await broker.subscribe(topic, {}, second.take)
             await publish(broker, topic, b"later")
             await second.has([b"later"])
+            await subscription.close()
+
+
+async def test_jetstream_consumer_that_is_removed_while_connected_is_made_again(
+    topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(js_pubsub, "LOOK_SECONDS", 0.2)
+    inbox = Inbox()
+    async with stream(topic) as (metadata, _):
+        async with jetstream(metadata, durableName="mine") as broker:
+            subscription = await broker.subscribe(topic, {}, inbox.take)
+            await publish(broker, topic, b"before")
+            await inbox.has([b"before"])
+
+            await message_servers.forget_consumers(metadata)
+            await publish(broker, topic, b"after")
+
+            await inbox.has([b"before", b"after"])
+            await subscription.close()
+
+
+async def test_jetstream_slow_handler_gets_no_message_twice(topic: str) -> None:
+    inbox = Inbox()
+    inbox.hold.clear()
+    async with stream(topic) as (metadata, _):
+        async with jetstream(metadata, durableName="mine", ackWait="300ms") as broker:
+            subscription = await broker.subscribe(topic, {}, inbox.take)
+            await publish(broker, topic, *numbered(3))
+            await message_servers.redelivered(metadata, "mine", 3)
+            inbox.hold.set()
+
+            await publish(broker, topic, b"last")
+            await inbox.has([*numbered(3), b"last"])
+
+            assert inbox.data() == [*numbered(3), b"last"]
             await subscription.close()
 
 

@@ -167,13 +167,12 @@ class RpcApp:
 
             from pydapr.proto.dapr.proto.runtime.v1 import appcallback_pb2
 
-            self._taken = frozenset()
             try:
                 async with asyncio.timeout(seconds):
                     data = await self._app.callback(b"ListInputBindings", b"")
                 self._taken = frozenset(appcallback_pb2.ListInputBindingsResponse.FromString(data).bindings)
             except (RpcError, TimeoutError, DecodeError):
-                return False
+                self._taken = frozenset()
         return name in self._taken
 
     async def give(self, name: str, route: str, data: bytes, metadata: Mapping[str, str], trace: Trace | None) -> Reply:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from pydapr.app.channel import Answer, AppChannel, Call
 from pydapr.errors import Code, RpcError
+from pydapr.net import tasks
 from pydapr.observe import logging
 
 log = logging.get("dapr.apphealth")
@@ -36,6 +37,7 @@ class AppHealth:
         self._threshold = threshold
         self._on_change = on_change
         self._failures = threshold
+        self._has_changed = asyncio.Event()
 
     @property
     def is_healthy(self) -> bool:
@@ -44,12 +46,26 @@ class AppHealth:
     async def run(self) -> None:
         """Probes until it is cancelled."""
         log.info("App health probes starting")
+        telling = asyncio.create_task(self._tell())
         try:
             while True:
-                await self._record(await self._probe())
+                self._record(await self._probe())
+                if telling.done():
+                    telling.result()
                 await asyncio.sleep(self._interval)
         finally:
             log.info("App health probes stopping")
+            await tasks.stop((telling,))
+
+    async def _tell(self) -> None:
+        """Tells of changes, one after the other. What follows from one may take long, and probes go on meanwhile."""
+        told = False
+        while True:
+            await self._has_changed.wait()
+            self._has_changed.clear()
+            while told != self.is_healthy:
+                told = not told
+                await self._on_change(told)
 
     async def _probe(self) -> str:
         """The reason why the app is not healthy; empty when it is."""
@@ -59,17 +75,17 @@ class AppHealth:
         except TimeoutError:
             return "Network error: context deadline exceeded"
 
-    async def _record(self, reason: str) -> None:
+    def _record(self, reason: str) -> None:
         if not reason:
             was_healthy, self._failures = self.is_healthy, 0
             if not was_healthy:
                 log.info("App entered healthy status")
-                await self._on_change(True)
+                self._has_changed.set()
             return
         self._failures += 1
         if self._failures == self._threshold:
             log.warning(f"App entered un-healthy status: {reason}")
-            await self._on_change(False)
+            self._has_changed.set()
 
 
 class Guarded(AppChannel):

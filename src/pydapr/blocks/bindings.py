@@ -121,28 +121,36 @@ class Events:
         self._runner = runner.Runner(*app_bindings.UNREACHED)
         self._readings: list[Reading] = []
         self._is_open = False
+        self._is_wanted = False
+        self._changing = asyncio.Lock()
         self.metrics: OperationMetrics | None = None
         self.tracer: tracing.Tracer | None = None
 
     async def begin(self) -> None:
         """Reads from those bindings that the app wants events of. One that fails leaves those behind it unread, as
         with the original; the log tells."""
-        if self._is_open:
-            return
-        self._is_open = True
-        try:
-            for one in self._inputs:
-                await self._read(one)
-        except (app_bindings.Failed, BindingError) as error:
-            log.warning(f"failed to read from bindings: {error}")
+        async with self._changing:
+            if self._is_open:
+                return
+            self._is_open = self._is_wanted = True
+            try:
+                for one in self._inputs:
+                    if self._is_wanted:
+                        await self._read(one)
+            except (app_bindings.Failed, BindingError) as error:
+                log.warning(f"failed to read from bindings: {error}")
 
     async def pause(self) -> None:
         """Takes no further event, and waits for those under way."""
-        self._is_open = False
-        readings, self._readings = self._readings, []
-        async with asyncio.TaskGroup() as group:
-            for reading in readings:
-                group.create_task(reading.close())
+        self._is_wanted = False
+        async with self._changing:
+            readings, self._readings = self._readings, []
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for reading in readings:
+                        group.create_task(reading.close())
+            finally:
+                self._is_open = False  # and not before: a source may lose what it is told was not taken
 
     async def _read(self, one: Input) -> None:
         if not one.is_wanted and not await self._app.takes(one.name, one.route, self._seconds):

@@ -60,9 +60,13 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
 
 
 async def _serve(found: "Found", kind: str, path: str, shown: str) -> int:
+    from pydapr import DAPR_VERSION
     from pydapr.api.pluggable import serving
     from pydapr.components import Part, read
     from pydapr.net import server
+    from pydapr.observe import logging
+
+    logging.configure(version=DAPR_VERSION)
 
     def make(properties: Mapping[str, str]) -> Part:
         made = found.make(read(found.options, properties, frozenset(properties)))

@@ -12,6 +12,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 FOLDER, RESOURCES = "embedded", "resources"
 
@@ -44,7 +45,8 @@ def resources(home: Path) -> list[str]:
     """The folder with the components, which are written if they are not there; empty where they cannot be."""
     folder = home / FOLDER / RESOURCES  # apart from the data, which are no resources
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (home / FOLDER).mkdir(mode=0o700, parents=True, exist_ok=True)  # what apps keep is not for other users
+        folder.mkdir(mode=0o700, exist_ok=True)
         for name, text in _documents(home):
             _write(folder / f"{name}.yaml", text)
     except OSError:
@@ -54,10 +56,15 @@ def resources(home: Path) -> list[str]:
 
 def _documents(home: Path) -> Iterator[tuple[str, str]]:
     for name, (type_, file, metadata) in _COMPONENTS.items():
-        place = json.dumps(str(home / FOLDER / file))
+        place = json.dumps(_connection(str(home / FOLDER / file)))
         text = _COMPONENT.format(components=home / "components", name=name, type=type_, file=place)
         pairs = (f"  - name: {key}\n    value: {json.dumps(value)}\n" for key, value in metadata.items())
         yield name, text + "".join(pairs)
+
+
+def _connection(path: str) -> str:
+    """A path as a connection string, in which some characters mean something."""
+    return f"file:{quote(path)}" if any(char in path for char in "?#%") else path
 
 
 def _write(path: Path, text: str) -> None:

@@ -25,7 +25,9 @@ _PACKAGE = "pydapr.components"
 
 
 class _Mover(Protocol):
-    """Something that lasts."""
+    """Something that lasts, with `part`."""
+
+    part: Any
 
     async def move(self, new: Any) -> None:
         """Goes over to a component. Raises what that raises, and stays where it was then."""
@@ -67,16 +69,20 @@ class Swap:
         old, self.current = self.current, new
         return old
 
-    async def move(self) -> bool:
-        """Brings what lasts to the component in place; False when something could not go over."""
-        has_all = True
-        for mover in list(self.movers):
-            try:
-                await mover.move(self.current)
-            except Exception as error:  # whatever the contract of the kind lets it raise
-                log.error(f"What goes on with a component cannot go over to the one that replaces it: {error}")
-                has_all = False
-        return has_all
+    async def move(self) -> None:
+        """Brings what lasts to the component in place, all at a time; `has_moved` tells whether it went."""
+        await asyncio.gather(*[self._move(mover) for mover in list(self.movers)])
+
+    async def _move(self, mover: _Mover) -> None:
+        try:
+            await mover.move(self.current)
+        except Exception as error:  # whatever the contract of the kind lets it raise
+            log.error(f"What goes on with a component cannot go over to the one that replaces it: {error}")
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether nothing lasts with a component that is not in place any more."""
+        return all(mover.part is self.current for mover in self.movers)
 
     async def rest(self, old: Part) -> None:
         """Returns when no call of one that was replaced is under way."""
@@ -105,15 +111,15 @@ class _Lasting:
     def __init__(self, swap: Swap, begin: Callable[[Any], Awaitable[Any]]) -> None:
         self._swap, self._begin = swap, begin
         self._inner: Any = None
-        self._part: Any = None
+        self.part: Any = None
         self._turn = asyncio.Lock()
 
     async def start(self) -> "_Lasting":
         async with self._turn:
             self._swap.movers[self] = None  # before: whoever replaces the component meanwhile has it moved
             try:
-                self._part = self._swap.current
-                self._inner = await self._begin(self._part)
+                self.part = self._swap.current
+                self._inner = await self._begin(self.part)
             except BaseException:
                 del self._swap.movers[self]
                 raise
@@ -121,10 +127,10 @@ class _Lasting:
 
     async def move(self, new: Any) -> None:
         async with self._turn:
-            if self not in self._swap.movers or new is self._part:
+            if self not in self._swap.movers or new is self.part:
                 return
             begun = await self._begin(new)
-            old, self._inner, self._part = self._inner, begun, new
+            old, self._inner, self.part = self._inner, begun, new
             await old.close()
 
     async def close(self) -> None:
@@ -161,41 +167,38 @@ class _InputFace(_Face):
 class _Watched:
     """One subscription of a configuration store, under the id that it had first."""
 
-    def __init__(self, swap: Any, keys: Any, metadata: Any, handler: Any) -> None:
+    def __init__(self, swap: Swap, keys: Any, metadata: Any, handler: Any) -> None:
         self._given = keys, metadata
         self._swap, self._handler = swap, handler
-        self.id = ""
-        self._now: tuple[Any, str] | None = None
+        self.id = self._now = ""
+        self.part: Any = None
         self._turn = asyncio.Lock()
 
     async def start(self) -> str:
         async with self._turn:
             self._swap.movers[self] = None
             try:
-                part = self._swap.current
-                self.id = await part.subscribe(*self._given, self._told)
+                self.part = self._swap.current
+                self.id = self._now = await self.part.subscribe(*self._given, self._told)
             except BaseException:
                 del self._swap.movers[self]
                 raise
-            self._now = part, self.id
         return self.id
 
     async def move(self, new: Any) -> None:
         async with self._turn:
-            if self not in self._swap.movers or (self._now is not None and self._now[0] is new):
+            if self not in self._swap.movers or new is self.part:
                 return
             id_ = await new.subscribe(*self._given, self._told)
-            before, self._now = self._now, (new, id_)
+            part, before = self.part, self._now
+            self.part, self._now = new, id_
         # Not within: it waits for the handler, which may end the subscription.
-        if before is not None:
-            await before[0].unsubscribe(before[1])
+        await part.unsubscribe(before)
 
     async def end(self) -> None:
         del self._swap.movers[self]
         async with self._turn:
-            assert self._now is not None
-            part, id_ = self._now
-            await part.unsubscribe(id_)
+            await self.part.unsubscribe(self._now)
 
     async def _told(self, id_: str, items: Any) -> None:
         await self._handler(self.id or id_, items)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pydapr.blocks.state import Store
     from pydapr.daprd import bindings
 
+log = logging.get("dapr.runtime.processor")
 pipeline_log = logging.get("dapr.middleware.http")
 binding_log = logging.get("dapr.runtime.processor.binding")
 
@@ -137,7 +138,7 @@ async def open_one(
         part = found.make(components.read(found.options, properties, given.hidden))
         assert isinstance(part, Part)
         part.scrub = given.scrub
-        stack.push_async_callback(part.close)
+        stack.push_async_callback(_close, wanted, part)
         async with deadline:
             await part.open()
     except ModuleNotFoundError as error:
@@ -226,6 +227,14 @@ def _failed(wanted: component.Component, reason: str) -> CannotOpen:
         return CannotOpen(f"{reason}{where}", INIT)
     type_ = f"{wanted.type}/{wanted.version}"
     return CannotOpen(f"process component {wanted.name} error: error creating HTTP middleware {type_}: {reason}{where}")
+
+
+async def _close(wanted: component.Component, part: Part) -> None:
+    """Closes a component, whatever it raises: others are closed after it."""
+    try:
+        await part.close()
+    except Exception as error:
+        log.error(f"Component {wanted.log_name} could not be closed: {part.scrub(repr(error))}")
 
 
 def _unexpected(error: Exception, found: components.Found) -> str:

@@ -102,8 +102,13 @@ class Reopening:
                 store = next(iter(self._changed))
                 del self._changed[store]
                 for kept in list(self._kept.values()):
-                    if kept.wanted.secret_store == store:
+                    if kept.wanted.secret_store != store:
+                        continue
+                    try:
                         await self._look_at(kept)
+                    except Exception as fault:  # of a store that is anybody's, say: the next change is heeded
+                        name = kept.wanted.log_name
+                        log.error(f"Component {name} stays as it is: unexpected {type(fault).__name__}")
 
     async def _look_at(self, kept: _Kept) -> None:
         """Replaces a component if its secrets are others than those it was opened with."""
@@ -151,20 +156,21 @@ class Reopening:
 
     async def _retire(self, kept: _Kept, swap: Swap, before: Part, old: contextlib.AsyncExitStack) -> None:
         """Closes a component that was replaced when it has nothing more to do."""
-        name, has_all = kept.wanted.log_name, False
+        name = kept.wanted.log_name
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(REST_SECONDS):
-                    has_all = await swap.move()
+                    await swap.move()
             async with asyncio.timeout(REST_SECONDS):
                 await swap.rest(before)
         except TimeoutError:
             log.warning(f"Calls of the replaced component {name} are broken off")
         finally:
-            if has_all:
+            if swap.has_moved:
                 await old.aclose()
             else:
-                kept.stack.push_async_callback(old.aclose)  # it goes on beside the other one
+                log.warning(f"The replaced component {name} goes on beside the new one, with what could not go over")
+                kept.stack.push_async_callback(old.aclose)
 
     # -- tasks, and their end --
 

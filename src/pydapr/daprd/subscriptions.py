@@ -227,8 +227,10 @@ class Subscriptions:
         if self._is_active:
             return
         self._is_active = True
-        self._beginning = asyncio.create_task(self._begin())
-        await asyncio.wait((self._beginning,))
+        self._beginning = beginning = asyncio.create_task(self._begin())
+        await asyncio.wait((beginning,))
+        if not beginning.cancelled() and (fault := beginning.exception()) is not None:
+            runtime_log.error(f"failed to subscribe to topics: {fault!r}")
 
     async def pause(self) -> None:
         self._is_active = False
@@ -291,8 +293,8 @@ class Subscriptions:
         subscribe = self._subscribe if wanted.bulk is None else self._subscribe_bulk
         try:
             self._running.append(await subscribe(broker, wanted, asyncio.get_running_loop().time()))
-        except PubSubError as error:
-            reason = broker.pubsub.scrub(str(error))
+        except Exception as error:  # a component's fault must not keep the other subscriptions from starting
+            reason = broker.pubsub.scrub(str(error) if isinstance(error, PubSubError) else repr(error))
             what = "subscribe" if wanted.bulk is None else "bulk subscribe"
             raise _NotStarted(f"failed to {what} to topic {wanted.topic}: {reason}") from None
 

@@ -57,17 +57,21 @@ _SIMPLE = {
 }  # fmt: skip
 _MAX_DEPTH = 100
 _MAX_LENGTH = 1 << 16
+_MAX_DIGITS, _TOO_LARGE = 1000, 1 << 64
 _CONSTANTS = {"true": True, "false": False, "null": None}
 _RELATIONS = frozenset({"<", "<=", ">", ">=", "==", "!=", "in"})
 
 
 def compile(expression: str) -> Node:
-    """The function for `expression`: it raises `Failed` when it has no value. Raises `Invalid`."""
+    """The function for `expression`: it raises `Failed`, and nothing else, when it has no value. Raises `Invalid`."""
     reader = _Reader(_tokens(expression))
-    node = reader.expression()
+    try:
+        node = reader.expression()
+    except RecursionError:
+        raise Invalid("expression recursion limit exceeded") from None
     if reader.kind != "end":
         raise reader.unexpected()
-    return node
+    return nodes.sealed(node)
 
 
 def _tokens(expression: str) -> list[tuple[str, str]]:
@@ -281,7 +285,7 @@ class _Reader:
             key = self.expression()
             self._expect(":")
             pairs.append((key, self.expression()))
-        return lambda variables: {key(variables): value(variables) for key, value in pairs}
+        return nodes.mapped(pairs)
 
 
 # -- literals --
@@ -291,9 +295,10 @@ def _literal(kind: str, text: str) -> Any:
     if kind == "float":
         return float(text)
     if kind == "int":
-        number = int(text.rstrip("uU"), 16 if text.startswith("0x") else 10)
+        digits = text.rstrip("uU")
+        number = int(digits, 16 if text.startswith("0x") else 10) if len(digits) < _MAX_DIGITS else _TOO_LARGE
         if number >= 1 << (64 if text[-1] in "uU" else 63):
-            raise Invalid(f"invalid int literal: {text}")
+            raise Invalid(f"invalid int literal: {text[:_MAX_DIGITS]}")
         return number
     prefix = text[: min(text.index(quote) for quote in "\"'" if quote in text)].lower()
     body = text[len(prefix) :]

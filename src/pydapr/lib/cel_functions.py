@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from pydapr.lib.re2_linear import Linear
+
 
 class Failed(Exception):
     """The expression has no value. The message is the reason, in the words of the original's library."""
@@ -29,11 +31,47 @@ def no_overload() -> Failed:
     return Failed("no such overload")
 
 
+MOST_STEPS = 1_000_000
+"""What one evaluation may cost, about a tenth of a second: events come from anybody, and all else waits meanwhile."""
+
+
+class Effort:
+    """What is left for the evaluation under way; there is one at a time, since none waits for anything."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = MOST_STEPS
+
+
+effort = Effort()
+
+
+def spend(steps: int) -> None:
+    """Raises `Failed` when the evaluation has become too costly."""
+    effort.left -= steps
+    if effort.left < 0:
+        raise Failed("operation cancelled: actual cost limit exceeded")
+
+
+def _copy(size: int) -> None:
+    """Spends what it costs to make something of so many letters or elements."""
+    spend(size >> 6)
+
+
 _LEAST, _MOST = -(1 << 63), (1 << 64) - 1
+
+
+_MOST_DIGITS = 100
+"""Of numbers in text, leading zeros included."""
 
 
 def _is_number(value: Any) -> bool:
     return type(value) is int or type(value) is float
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int or (type(value) is float and value.is_integer())
 
 
 # -- relations --
@@ -43,8 +81,10 @@ def equal(left: Any, right: Any) -> bool:
     """Values of different types are not equal, but numbers are when they are the same number."""
     if type(left) is type(right):
         if isinstance(left, list):
+            spend(min(len(left), len(right)))
             return len(left) == len(right) and all(map(equal, left, right))
         if isinstance(left, dict):
+            spend(min(len(left), len(right)))
             return left.keys() == right.keys() and all(equal(value, right[key]) for key, value in left.items())
         return bool(left == right)
     return _is_number(left) and _is_number(right) and left == right
@@ -67,8 +107,12 @@ def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
 
 def _contained(value: Any, values: Any) -> bool:
     if isinstance(values, dict):
-        return any(equal(value, key) for key in values) if not isinstance(value, str) else value in values
+        if isinstance(value, str):
+            return value in values
+        spend(len(values))
+        return any(equal(value, key) for key in values)
     if isinstance(values, list):
+        spend(len(values))
         return any(equal(value, one) for one in values)
     raise no_overload()
 
@@ -96,13 +140,23 @@ def _bounded(value: Any) -> Any:
 def _add(left: Any, right: Any) -> Any:
     if _is_number(left) and _is_number(right):
         return _bounded(left + right)
-    if type(left) is type(right) and isinstance(left, (str, bytes, list, timedelta)):
+    if type(left) is type(right) and isinstance(left, (str, bytes, list)):
+        _copy(len(left) + len(right))
         return left + right
+    if isinstance(left, timedelta) and isinstance(right, timedelta):
+        return _span(left, right)
     if isinstance(left, datetime) and isinstance(right, timedelta):
         return _in_time(left, right)
     if isinstance(left, timedelta) and isinstance(right, datetime):
         return _in_time(right, left)
     raise no_overload()
+
+
+def _span(left: timedelta, right: timedelta) -> timedelta:
+    try:
+        return left + right
+    except OverflowError:
+        raise Failed("duration overflow") from None
 
 
 def _subtract(left: Any, right: Any) -> Any:
@@ -145,7 +199,7 @@ def _divide(left: Any, right: Any) -> Any:
 
 def _modulo(left: Any, right: Any) -> Any:
     if type(left) is not int or type(right) is not int:
-        if not (_is_number(left) and _is_number(right) and left == int(left) and right == int(right)):
+        if not (_is_whole(left) and _is_whole(right)):
             raise no_overload()
         left, right = int(left), int(right)
     if right == 0:
@@ -185,7 +239,7 @@ def item(owner: Any, key: Any) -> Any:
         if key not in owner:
             raise Missing(f"no such key: {key}")
         return owner[key]
-    if isinstance(owner, list) and _is_number(key) and key == int(key):
+    if isinstance(owner, list) and _is_whole(key):
         if not 0 <= key < len(owner):
             raise Failed(f"index out of bounds: {int(key)}")
         return owner[int(key)]
@@ -202,7 +256,7 @@ def _size(value: Any) -> int:
 
 
 def _int(value: Any) -> int:
-    if isinstance(value, str) and re.fullmatch("[+-]?[0-9]+", value, re.ASCII):
+    if isinstance(value, str) and len(value) <= _MOST_DIGITS and re.fullmatch("[+-]?[0-9]+", value, re.ASCII):
         return int(_bounded(int(value)))
     if _is_number(value):
         if not math.isfinite(value) or not _LEAST <= value <= _MOST:
@@ -211,7 +265,7 @@ def _int(value: Any) -> int:
     if isinstance(value, datetime):
         return int(value.timestamp())
     if isinstance(value, str):
-        raise Failed(f'strconv.ParseInt: parsing "{value}": invalid syntax')
+        raise Failed(f'strconv.ParseInt: parsing "{value[:_MOST_DIGITS]}": invalid syntax')
     raise no_overload()
 
 
@@ -233,18 +287,25 @@ def _double(value: Any) -> float:
     raise no_overload()
 
 
+def _float(value: float) -> str:
+    if math.isfinite(value):
+        return repr(value)
+    return "NaN" if value != value else "+Inf" if value > 0 else "-Inf"
+
+
 def _string(value: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, bytes):
+        _copy(len(value))
         try:
             return value.decode()
         except UnicodeDecodeError:
             raise Failed("invalid UTF-8 in bytes, cannot convert to string") from None
     if type(value) is float:
-        return str(int(value)) if value == int(value) and abs(value) < 1e21 else repr(value)
+        return str(int(value)) if value.is_integer() and abs(value) < 1e21 else _float(value)
     if type(value) is int:
         return str(value)
     if isinstance(value, datetime):
@@ -256,6 +317,7 @@ def _string(value: Any) -> str:
 
 def _bytes(value: Any) -> bytes:
     if isinstance(value, str):
+        _copy(len(value))
         return value.encode("utf-8", "replace")
     if isinstance(value, bytes):
         return value
@@ -312,10 +374,12 @@ def _same(value: Any) -> Any:
     return value
 
 
-@functools.lru_cache(64)
-def _pattern(text: str) -> re.Pattern[str]:
+@functools.lru_cache(32)
+def _pattern(text: str) -> Linear:
+    from pydapr.lib import re2_linear  # few expressions need it
+
     try:
-        return re2.compile(text)
+        return re2_linear.Linear(text)
     except re2.Unusable as error:
         raise Failed(str(error)) from None
 
@@ -323,7 +387,7 @@ def _pattern(text: str) -> re.Pattern[str]:
 def _matches(text: Any, pattern: Any) -> bool:
     if not isinstance(text, str) or not isinstance(pattern, str):
         raise no_overload()
-    return _pattern(pattern).search(text) is not None
+    return _pattern(pattern).search(text, spend)
 
 
 def _of_text(act: Callable[[str, str], bool]) -> Callable[[Any, Any], bool]:

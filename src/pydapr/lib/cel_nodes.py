@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from pydapr.lib import cel_functions
@@ -11,8 +11,29 @@ from pydapr.lib.cel_functions import Failed, Missing
 Variables = Mapping[str, Any]
 Node = Callable[[Variables], Any]
 
-_LONGEST_LOOP = 100_000
-"""Elements that one macro looks at."""
+_TURN = 10
+"""What one turn of a macro costs, in the steps of `cel_functions.Effort`."""
+
+
+_FAULTS = (ArithmeticError, TypeError, ValueError)
+"""What Python raises for values that an operator is not for, such as numbers that no float can hold."""
+
+
+def sealed(node: Node) -> Node:
+    """A whole expression: however it fails, that is a `Failed`, and it takes no more steps than it may."""
+
+    def evaluate(variables: Variables) -> Any:
+        cel_functions.effort.left = cel_functions.MOST_STEPS
+        try:
+            return node(variables)
+        except Failed:
+            raise
+        except RecursionError:
+            raise Failed("expression recursion limit exceeded") from None
+        except _FAULTS as fault:
+            raise Failed(f"no such overload: {fault}") from None
+
+    return evaluate
 
 
 def constant(value: Any) -> Node:
@@ -74,6 +95,19 @@ def listed(items: list[Node]) -> Node:
     return lambda variables: [item(variables) for item in items]
 
 
+def mapped(pairs: list[tuple[Node, Node]]) -> Node:
+    def node(variables: Variables) -> Any:
+        out = {}
+        for key, value in pairs:
+            name = key(variables)
+            if isinstance(name, (list, dict)):
+                raise cel_functions.no_overload()
+            out[name] = value(variables)
+        return out
+
+    return node
+
+
 def choice(condition: Node, then: Node, other: Node) -> Node:
     def node(variables: Variables) -> Any:
         is_true = condition(variables)
@@ -84,7 +118,7 @@ def choice(condition: Node, then: Node, other: Node) -> Node:
     return node
 
 
-def logic(parts: list[Node], decides: bool) -> Node:
+def logic(parts: Iterable[Node], decides: bool) -> Node:
     """`||` and `&&`: one part that decides does so wherever it stands, even beside parts that have no value."""
 
     def node(variables: Variables) -> Any:
@@ -94,6 +128,9 @@ def logic(parts: list[Node], decides: bool) -> Node:
                 value = part(variables)
             except Failed as error:
                 failure = failure or error
+                continue
+            except _FAULTS:
+                failure = failure or cel_functions.no_overload()
                 continue
             if value is decides:
                 return decides
@@ -109,14 +146,13 @@ def logic(parts: list[Node], decides: bool) -> Node:
 # -- macros --
 
 
-def _each(target: Node, variables: Variables, name: str) -> Any:
+def _each(target: Node, variables: Variables, name: str) -> Iterator[Variables]:
     """The variables of each turn of a macro, which have one more among them."""
     values = target(variables)
     if not isinstance(values, (list, dict)):
         raise cel_functions.no_overload()
-    if len(values) > _LONGEST_LOOP:
-        raise Failed(f"more than {_LONGEST_LOOP} elements")
     for value in values:
+        cel_functions.spend(_TURN)
         yield {**variables, name: value}
 
 
@@ -127,8 +163,8 @@ def _in_turn(step: Node, turn: Variables) -> Node:
 def _quantifier(decides: bool) -> Callable[[Node, str, Node], Node]:
     def macro(target: Node, name: str, step: Node) -> Node:
         def node(variables: Variables) -> Any:
-            turns = list(_each(target, variables, name))
-            return logic([_in_turn(step, turn) for turn in turns], decides)(variables)
+            turns = _each(target, variables, name)
+            return logic((_in_turn(step, turn) for turn in turns), decides)(variables)
 
         return node
 

@@ -47,7 +47,9 @@ _BYTE = r"(?:25[0-5]|2[0-4]\d|[01]?\d?\d)"
 _IPV4 = re.compile(rf"(?:{_BYTE}\.){{3}}{_BYTE}", re.ASCII)
 _IPV6 = re.compile(r"[\da-f]{0,4}(?::[\da-f]{0,4}){2,8}(?:(?:\.\d{1,3}){3})?(?:%\w{1,64})?", re.ASCII | re.IGNORECASE)
 
-_BEFORE_AT = re.compile(r"[a-z\d!#$%&'*+/=?^_{|.}~-]{1,256}\Z", re.ASCII | re.IGNORECASE)
+_BEFORE_AT = re.compile(r"[a-z\d!#$%&'*+/=?^_{|.}~-]{1,256}", re.ASCII | re.IGNORECASE)
+"""What is before the @, from there to the left: any other way its beginning would have to be looked for."""
+
 _AFTER_AT = re.compile(
     r"(?:[a-z\d](?:[a-z\d-]{0,62}[a-z\d])?\.){1,30}[a-z\d](?:[a-z\d-]{0,62}[a-z\d])?", re.ASCII | re.IGNORECASE
 )
@@ -59,15 +61,28 @@ _LEFT_ALONE = (
 
 def scrub(text: str) -> str:
     """`text` with all personal data replaced."""
-    alone = [match.span() for pattern in _LEFT_ALONE for match in pattern.finditer(text)]
+    alone = _left_alone(text)
     pieces: list[str] = []
-    done = 0
+    done, next_ = 0, 0
     for begin, end, kind in _found(text):
-        if end <= done or any(begin <= last and first <= end for first, last in alone):
+        while next_ < len(alone) and alone[next_][1] < begin:
+            next_ += 1
+        if end <= done or (next_ < len(alone) and alone[next_][0] <= end):
             continue
         pieces += (text[done : max(begin, done)], f"<{kind}>")
         done = end
     return "".join((*pieces, text[done:])) if pieces else text
+
+
+def _left_alone(text: str) -> list[tuple[int, int]]:
+    """What is not looked into, in order, and none of it twice."""
+    merged: list[tuple[int, int]] = []
+    for begin, end in sorted(match.span() for pattern in _LEFT_ALONE for match in pattern.finditer(text)):
+        if merged and begin <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
+        else:
+            merged.append((begin, end))
+    return merged
 
 
 def _found(text: str) -> list[tuple[int, int, str]]:
@@ -86,10 +101,10 @@ def _found(text: str) -> list[tuple[int, int, str]]:
 def _emails(text: str) -> Iterator[tuple[int, int]]:
     at = text.find("@")
     while at != -1:
-        before = _BEFORE_AT.search(text, max(0, at - 256), at)
-        after = _AFTER_AT.match(text, at + 1)
+        before = _BEFORE_AT.match(text[max(0, at - 256) : at][::-1])
+        after = _AFTER_AT.match(text, at + 1) if before is not None else None
         if before is not None and after is not None:
-            yield before.start(), after.end()
+            yield at - before.end(), after.end()
         at = text.find("@", at + 1)
 
 

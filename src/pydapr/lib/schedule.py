@@ -45,7 +45,7 @@ class Every:
 
     def after(self, now: datetime) -> datetime | None:
         """The first time after `now`, which is aware of its zone."""
-        return now + timedelta(seconds=self.seconds)
+        return (now.astimezone(UTC) + timedelta(seconds=self.seconds)).astimezone(now.tzinfo)
 
 
 class Calendar:

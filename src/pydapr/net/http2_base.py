@@ -52,6 +52,11 @@ class Half:
         connection = self.connection
         if connection.is_lost or self.stream.is_closed:
             raise Disconnected("the stream is closed")
+        while (room := self._room) is not None:
+            # A write was cancelled while its data waited, as they still do: more of them would pile up.
+            if room.done():
+                self._room = room = connection.loop.create_future()
+            await room
         gone = connection.h2.send_data(self.stream, data, end)
         connection.flush()
         if not gone:

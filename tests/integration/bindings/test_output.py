@@ -131,6 +131,7 @@ def test_what_cannot_be_asked(sidecar: Sidecar, name: str, body: object, reason:
         (b'{"operation": "get", "metadata": {"a": 1}}', "metadata must be an object of strings"),
         (b'{"operation": "get", "metadata": []}', "metadata must be an object of strings"),
         (b"[" * 100_000, "invalid JSON"),
+        (b'{"operation": "get", "data": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "invalid JSON"),
     ],
 )
 def test_a_body_that_is_none(sidecar: Sidecar, body: bytes, reason: str) -> None:
@@ -145,6 +146,14 @@ def test_names_are_read_without_regard_to_case_and_others_passed_over(sidecar: S
     reply = post(sidecar, "web", b' {"Operation": "post", "DATA": "x", "more": 1, "Metadata": null} and more')
 
     assert (reply.status, reply.body) == (200, b'/base "x"')
+
+
+def test_halves_of_characters_are_replaced(sidecar: Sidecar) -> None:
+    body = rb'{"operation": "create", "data": "x \ud800", "metadata": {"fileName": "half \ud800"}}'
+
+    assert json.loads(post(sidecar, "files", body).body) == {"fileName": "half \ufffd"}
+    reply = post(sidecar, "files", {"operation": "get", "metadata": {"fileName": "half \ufffd"}})
+    assert reply.body.decode() == "x \ufffd"
 
 
 def test_a_body_over_the_limit(sidecar: Sidecar) -> None:

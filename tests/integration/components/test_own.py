@@ -25,10 +25,41 @@ spec:
 """
 
 
-def daprd(world: World, type_: str, folder: Path, metadata: str = "") -> Sidecar:
+HEAD = """
+from pydapr.components import component, option, options
+from pydapr.components.state import StateStore
+
+
+@options
+class Options:
+    password: str = option("A secret.", default="")
+
+
+@component("state.mine", Options)
+"""
+
+FAULTY = """
+class Mine(StateStore):
+    def __init__(self, options):
+        self.password = options.password
+
+    async def open(self):
+        if self.password:
+            raise RuntimeError(f"no {self.password}")
+
+    async def close(self):
+        raise RuntimeError("it does not want to")
+
+    async def get(self, key, *, consistency="", metadata=None): ...
+    async def set(self, request): ...
+    async def delete(self, request): ...
+"""
+
+
+def daprd(world: World, type_: str, folder: Path, metadata: str = "", **variables: str) -> Sidecar:
     world.write("resources/own.yaml", RESOURCE.format(type=type_, metadata=metadata))
     flags = ("--resources-path", str(world.folder / "resources"))
-    return world.daprd("own", None, *flags, environment={VARIABLE: str(folder)})
+    return world.daprd("own", None, *flags, environment={VARIABLE: str(folder), **variables})
 
 
 def fatal(sidecar: Sidecar) -> str:
@@ -64,8 +95,14 @@ def test_its_options_are_checked(world: World) -> None:
         ("def broken(:\n", ", line 1: SyntaxError:"),
         ("import no_such_library\n", ", line 1: ModuleNotFoundError: No module named 'no_such_library'"),
         ("VALUE = 1\n", 'it has no @component("state.mine", …), it declares nothing'),
+        ("import sys\n\nsys.exit(0)\n", ", line 3: SystemExit: 0"),
+        (HEAD + "class Mine: ...\n", "Mine builds on no contract of pydapr.components.state"),
+        (
+            HEAD + "class Mine(StateStore): ...\n",
+            "Mine lacks what the contract of pydapr.components.state asks for: delete",
+        ),
     ],
-    ids=["fault", "syntax", "library", "nothing"],
+    ids=["fault", "syntax", "library", "nothing", "exit", "no-contract", "unfinished"],
 )
 def test_a_file_that_does_not_load_is_named_with_the_line(world: World, content: str, says: str) -> None:
     path = world.write("components/state_mine.py", content)
@@ -73,6 +110,26 @@ def test_a_file_that_does_not_load_is_named_with_the_line(world: World, content:
     text = fatal(daprd(world, "state.mine", path.parent))
 
     assert f"own component {path}{says}" in text or (f"own component {path}" in text and says in text)
+
+
+def test_a_fault_of_opening_is_named_with_the_line_and_without_secrets(world: World) -> None:
+    path = world.write("components/state_mine.py", HEAD + FAULTY)
+    metadata = "{name: password, envRef: OWN_PASSWORD}"
+
+    text = fatal(daprd(world, "state.mine", path.parent, metadata, OWN_PASSWORD="correct-horse"))
+
+    line = (HEAD + FAULTY).splitlines().index('            raise RuntimeError(f"no {self.password}")') + 1
+    assert f"unexpected RuntimeError('no ***') ({path}, line {line})" in text
+
+
+def test_a_fault_of_closing_does_not_spoil_the_end(world: World) -> None:
+    path = world.write("components/state_mine.py", HEAD + FAULTY)
+    sidecar = daprd(world, "state.mine", path.parent).await_ready()
+
+    assert sidecar.stop() == 0
+    assert any(
+        "own (state.mine/v1) could not be closed: RuntimeError('it does not" in one for one in sidecar.messages()
+    )
 
 
 def test_a_file_comes_before_what_is_built_in(world: World) -> None:

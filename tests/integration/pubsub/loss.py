@@ -203,8 +203,8 @@ class Trial:
 
     # -- the course --
 
-    def run(self, pause: Callable[[], float], seconds: float) -> None:
-        """Publishes all messages and kills now and then, for so long at most."""
+    def run(self, pause: Callable[[], float], seconds: float, kills: int = 1 << 30) -> None:
+        """Publishes all messages and kills now and then, for so long at most, and until so many were killed."""
         end = time.monotonic() + seconds
         for thread in self._threads:
             thread.start()
@@ -212,6 +212,8 @@ class Trial:
             while any(thread.is_alive() for thread in self._threads) and time.monotonic() < end:
                 time.sleep(pause())
                 self.kill()
+                if sum(self.kills.values()) >= kills:
+                    break
         finally:
             self.stop.set()
             for thread in self._threads:

@@ -1,10 +1,12 @@
 """What the sidecar keeps itself: messages for later, events it has delivered, the outbox; and a look into topics."""
 
+import base64
 import json
 import signal
 import time
 from typing import Any
 
+import pytest
 from tests.integration import harness
 from tests.integration.harness import Sidecar, World
 from tests.integration.pubsub.test_subscriptions import HttpApp
@@ -103,6 +105,16 @@ def test_dead_letters_are_seen_and_published_again(world: World) -> None:
     answer = sidecar.call("POST", "/v1.0-alpha1/publish/ps/dead", JSON, body=b"{}")
     assert json.loads(answer.body) == {"replayed": [letter["id"]], "failed": {}, "after": ""}
     app.await_events(before + 1)
+
+
+@pytest.mark.parametrize("body", [b"NaN", b'"\\ud800"', b"\x00\xff"])
+def test_what_is_no_document_is_shown_in_base64(world: World, body: bytes) -> None:
+    sidecar = start(world, None, queue(world))
+    sidecar.call("POST", "/v1.0/publish/ps/t?metadata.rawPayload=true", JSON, body=body)
+
+    [shown] = sidecar.document("GET", "/v1.0-alpha1/publish/ps/t")["messages"]
+
+    assert (base64.b64decode(shown["data_base64"]), "event" in shown) == (body, False)
 
 
 def test_not_every_broker_shows_its_messages(world: World) -> None:

@@ -7,8 +7,11 @@ import pytest
 from tests.conformance import servers
 from tests.integration.pubsub import loss
 
-MESSAGES = 800
-SECONDS = 12.0
+MESSAGES = 100_000
+"""More than are published until all are killed."""
+
+KILLS = 6
+SECONDS = 30.0
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -20,7 +23,7 @@ def no_server_stays() -> Iterator[None]:
 @pytest.mark.parametrize("broker", ["sqlite", "redis", "rabbitmq"])
 def test_what_was_acknowledged_arrives_whoever_is_killed(tmp_path: Path, broker: str) -> None:
     with loss.trial(tmp_path, broker, MESSAGES, seed=7) as trial:
-        trial.run(lambda: 0.4, SECONDS)
+        trial.run(lambda: 0.4, SECONDS, KILLS)
         trial.await_all(40.0, 80.0)
 
         assert not trial.disorder()

@@ -159,3 +159,15 @@ def test_what_is_not_answered_at_the_end_comes_again(world: World, channel: Chan
     other = world.sidecar("app", None, *durable(world))
     again = Stream(channel(other), initial()).greeted().event()
     assert (again.id, again.data) == (event.id, b'{"id":1}')
+
+
+def test_a_client_that_never_says_what_it_wants_does_not_hold_up_an_end_without_brokers(
+    world: World, channel: Channel
+) -> None:
+    sidecar = world.sidecar("app", None, "--dapr-graceful-shutdown-seconds", "30")
+    to = channel(sidecar)
+    silent = Stream(to)
+    assert Stream(to, initial()).failure()[1] == "pubsub mypub is not found"  # so the first one has arrived, too
+    sidecar.send_signal(signal.SIGTERM)
+    assert silent.failure()[1] == "initial request is required"
+    assert sidecar.exit_code() == 0

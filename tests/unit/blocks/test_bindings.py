@@ -306,3 +306,45 @@ async def test_pausing_waits_for_readings_that_take_their_time() -> None:
     await made.pause()
 
     assert source.ended == 1
+
+
+async def test_what_comes_while_a_pause_begins_is_still_taken() -> None:
+    class Late(Source):
+        async def read(self, handler: Handler) -> Reading:
+            await super().read(handler)
+            return _Late(self)
+
+    class _Late(_Reading):
+        async def close(self) -> None:
+            assert await source.emit() == b""
+            await super().close()
+
+    source = Late()
+    made = events(App(), source)
+    await made.begin()
+
+    await made.pause()
+
+    assert source.ended == 1
+
+
+async def test_a_pause_during_the_beginning_leaves_nothing_that_reads() -> None:
+    is_asked, may_answer = asyncio.Event(), asyncio.Event()
+
+    class Slow(Source):
+        async def read(self, handler: Handler) -> Reading:
+            is_asked.set()
+            await may_answer.wait()
+            return await super().read(handler)
+
+    first, second = Slow(), Source()
+    inputs = [Input(name, one, name, True) for name, one in (("1", first), ("2", second))]
+    made = Events(inputs, App(), Bindings({}), Stores().save, 1.0)
+    beginning = asyncio.ensure_future(made.begin())
+    await is_asked.wait()
+    pausing = asyncio.ensure_future(made.pause())
+    await asyncio.sleep(0)
+    may_answer.set()
+    await asyncio.gather(beginning, pausing)
+
+    assert first.ended == 1 and second.handler is None

@@ -9,6 +9,7 @@ import yaml
 
 from pydapr import components
 from pydapr.cli import embedded
+from pydapr.components.drivers import sqlite
 
 WANTED = {
     "statestore": ("state.sqlite", "state.db"),
@@ -19,17 +20,32 @@ WANTED = {
 
 
 def test_components_stand_beside_the_files_they_name(tmp_path: Path) -> None:
-    home = tmp_path / "a home: #1" / ".dapr"
+    home = tmp_path / "a home: 1" / ".dapr"
 
     [folder] = embedded.resources(home)
 
-    assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
+    for private in (home / "embedded", folder):
+        assert stat.S_IMODE(os.stat(private).st_mode) == 0o700
     assert set(os.listdir(folder)) == {f"{name}.yaml" for name in WANTED}
     for name, (type_, file) in WANTED.items():
         document = yaml.safe_load((home / "embedded" / "resources" / f"{name}.yaml").read_text())
         assert (document["metadata"]["name"], document["spec"]["type"]) == (name, type_)
         metadata = {pair["name"]: pair["value"] for pair in document["spec"]["metadata"]}
         assert metadata["connectionString"] == str(home / "embedded" / file)
+
+
+def test_files_are_found_whatever_the_home_is_called(tmp_path: Path) -> None:
+    home = tmp_path / "what? #1 100%25"
+
+    [folder] = embedded.resources(home)
+
+    for name, (_, file) in WANTED.items():
+        spec = yaml.safe_load(Path(folder, f"{name}.yaml").read_text())["spec"]
+        [text] = [pair["value"] for pair in spec["metadata"] if pair["name"] == "connectionString"]
+        place = sqlite.place(text, disable_wal=False)
+        sqlite.connect(place, 1.0).close()
+        assert place.file == str(home / "embedded" / file)
+        assert Path(place.file).exists()
 
 
 @pytest.mark.parametrize("name", WANTED)

@@ -23,9 +23,9 @@ ANY: Any = None
 async def replace(swap: Swap, new: Part) -> bool:
     """As `daprd.reopening` does it."""
     old = swap.put(new)
-    has_all = await swap.move()
+    await swap.move()
     await swap.rest(old)
-    return has_all
+    return swap.has_moved
 
 
 class Store(StateStore):
@@ -226,7 +226,7 @@ class Configured(ConfigurationStore):
     def __init__(self, name: str) -> None:
         self.name = name
         self.handlers: dict[str, Told] = {}
-        self.may = asyncio.Event()
+        self.may, self.asked = asyncio.Event(), asyncio.Event()
         self.may.set()
 
     async def get(self, keys: object, metadata: object) -> Mapping[str, Item]:
@@ -235,6 +235,7 @@ class Configured(ConfigurationStore):
     async def subscribe(self, keys: object, metadata: object, handler: Told) -> str:
         id_ = f"{self.name}-{len(self.handlers)}"
         self.handlers[id_] = handler
+        self.asked.set()
         await self.may.wait()
         return id_
 
@@ -272,8 +273,7 @@ async def test_a_subscription_to_configuration_that_ends_while_it_goes_over_leav
     assert isinstance(face, ConfigurationStore)
     id_ = await face.subscribe((), {}, handler)
     replacing = asyncio.create_task(replace(swap, new))
-    while not new.handlers:
-        await asyncio.sleep(0)
+    await new.asked.wait()
     ending = asyncio.create_task(face.unsubscribe(id_))
     await asyncio.sleep(0)
     new.may.set()

@@ -208,3 +208,23 @@ def test_a_resource_is_a_subscription() -> None:
         "rules": [{"match": "event.type == 'x'", "path": "/x"}, {"path": "/y"}],
         "deadLetterTopic": "d", "type": "DECLARATIVE",
     }  # fmt: skip
+
+
+class Faulty(Fake):
+    """Has a fault of its own, once."""
+
+    async def subscribe(self, topic: str, metadata: Mapping[str, str], handler: Handler) -> Subscription:
+        if topic == "a" and self.refusals:
+            self.refusals -= 1
+            raise KeyError("a fault")
+        return await super().subscribe(topic, metadata, handler)
+
+
+async def test_a_fault_of_a_component_does_not_keep_other_subscriptions_from_starting() -> None:
+    broker = Faulty(refusals=1)
+    one = source(broker, Channel((200, ANSWER)))
+    await one.begin()
+    assert next(iter(broker.handlers)) == "b"
+    async with asyncio.timeout(20):
+        await broker.has_all.wait()
+    await one.pause()

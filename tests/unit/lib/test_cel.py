@@ -150,3 +150,60 @@ def test_any_text_is_an_expression_or_none(text: str) -> None:
         compiled({"a": 1, "b": {"a": [1]}})
     except cel.Failed:
         pass
+
+
+LONG: dict[str, Any] = {"data": {"list": list(range(3000)), "text": "a" * 200_000 + "b", "huge": 10**400}}
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "event.data.list.all(x, event.data.list.all(y, x >= 0))",
+        "event.data.list.exists(x, [x, x] in event.data.list)",
+        "event.data.list.all(x, event.data.list == event.data.list)",
+        "event.data.list.map(x, event.data.text + event.data.text).size() > 0",
+        "event.data.list.exists(x, event.data.text.matches('^(a|a)*$'))",
+    ],
+)
+def test_what_costs_too_much_has_no_value(expression: str) -> None:
+    with pytest.raises(cel.Failed, match="cost limit exceeded"):
+        cel.compile(expression)({"event": LONG})
+
+
+def test_each_evaluation_has_its_own_limit() -> None:
+    compiled = cel.compile("event.data.list.all(x, x >= 0)")
+    assert all(compiled({"event": LONG}) is True for _ in range(50))
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "+".join(["1"] * 20_000) + " == 1",
+        "event" + ".a" * 20_000,
+        "{[1]: 2} == {}",
+        "event.data.huge * 1.5 > 1.0",
+        "[1][1e999] == 1",
+        "1e999 % 2 == 0",
+        f"int('{'1' * 5000}') == 1",
+        "duration('2500000h') + duration('2500000000h') + duration('22500000000h') > duration('1h')",
+        f"'a'.matches('{'(' * 3000}')",
+    ],
+)
+def test_whatever_goes_wrong_is_told_in_one_way(expression: str) -> None:
+    with pytest.raises(cel.Failed):
+        cel.compile(expression)({"event": LONG})
+
+
+@pytest.mark.parametrize("expression", ["[" * 3000, "(" * 3000, "1" * 5000 + " == 1", "{1:" * 3000])
+def test_what_is_nested_too_deeply_or_too_long_is_no_expression(expression: str) -> None:
+    with pytest.raises(cel.Invalid):
+        cel.compile(expression)
+
+
+def test_a_part_that_fails_decides_nothing() -> None:
+    assert cel.compile("event.data.huge * 1.5 > 1.0 || true")({"event": LONG}) is True
+
+
+@pytest.mark.parametrize(("text", "holds"), [("a" * 5000 + "b", False), ("a" * 5000, True)])
+def test_expressions_with_many_ways_are_decided_all_the_same(text: str, holds: bool) -> None:
+    assert cel.compile("event.matches('(a+)+$')")({"event": text}) is holds

@@ -386,3 +386,33 @@ async def test_connections_are_gone_once_they_are_lost(net: Net, echo: Handler, 
         await asyncio.sleep(0)
         gc.collect()
     assert not [one for one in gc.get_objects() if isinstance(one, http2_client.ClientConnection)]
+
+
+async def test_what_was_given_up_while_it_waited_does_not_pile_up(net: Net) -> None:
+    """A client that does not read, and writes that nobody waits for any longer: one has its data wait, no more."""
+    waiting: list[int] = []
+    done = asyncio.Event()
+
+    async def handle(exchange: Exchange) -> None:
+        assert isinstance(exchange, http2_server.ServerExchange)
+        exchange.begin(200, ())
+        for _ in range(5):
+            try:
+                async with asyncio.timeout(0.05):
+                    await exchange.write(b"x" * 100_000)
+            except TimeoutError:
+                waiting.append(sum(map(len, exchange.half.stream.pending or ())))
+        done.set()
+        await exchange.write(b"end")
+        exchange.finish()
+
+    await net.serve(handle)
+    pool = http2_pool.Pool(dial.address, SMALL)
+    request = (await pool.connection(f"127.0.0.1:{net.port}")).open(HEADERS, b"", True)
+    await request.head()
+    async with asyncio.timeout(20):
+        await done.wait()
+        body = await request.body.read_all()
+    assert len(waiting) == 5 and len(set(waiting)) == 1
+    assert body == b"x" * 100_000 + b"end"
+    pool.close()

@@ -62,9 +62,17 @@ class SubscribeApi:
             client.processed(said.id, said.status)
 
 
+WORD_SECONDS = 2.0
+"""How long a client may take to say what it wants where it can have nothing: the end of the sidecar waits for it."""
+
+
 async def without_brokers(stream: Stream) -> None:
     """Answers where there is no broker at all."""
-    wanted = await _wanted(stream)
+    try:
+        async with asyncio.timeout(WORD_SECONDS):
+            wanted = await _wanted(stream)
+    except TimeoutError:
+        raise RpcError(Code.UNKNOWN, "initial request is required") from None
     raise errors.PubSubNotFound(wanted.pubsub, {})
 
 

@@ -4,6 +4,7 @@ Data go through as they came, byte by byte. What is in the usual form is read by
 """
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -27,7 +28,7 @@ def read(body: bytes) -> Wanted:
     """Raises `MalformedRequest`."""
     try:
         return _read_usual(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return _as_go(body)
 
 
@@ -38,6 +39,7 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
 
 
+_halves = re.compile("[\ud800-\udfff]")
 _decoder = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
@@ -63,8 +65,14 @@ def _as_go(body: bytes) -> Wanted:
         metadata = {}
     if not isinstance(metadata, dict) or not _are_texts(metadata.values()):
         raise MalformedRequest(f"{before}json: metadata must be an object of strings")
-    data = json.dumps(fields.get("data"), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
-    return Wanted(operation or "", msgspec.Raw(data), {name: value or "" for name, value in metadata.items()})
+    data = _whole(json.dumps(fields.get("data"), ensure_ascii=False, separators=(",", ":"))).encode()
+    texts = {_whole(name): _whole(value or "") for name, value in metadata.items()}
+    return Wanted(_whole(operation or ""), msgspec.Raw(data), texts)
+
+
+def _whole(text: str) -> str:
+    """`text` without halves of characters, which JSON can name and which have no bytes."""
+    return _halves.sub("\ufffd", text)
 
 
 def _are_texts(values: Iterable[object]) -> bool:

@@ -98,7 +98,14 @@ def _shown(one: Browsed) -> dict[str, object]:
     if message.metadata:
         out["metadata"] = dict(message.metadata)
     try:
-        out["event"] = json.loads(message.data)
+        out["event"] = _document(message.data)
     except (ValueError, RecursionError):
         out["data_base64"] = b64encode(message.data).decode()
     return out
+
+
+def _document(data: bytes) -> object:
+    """What can be shown as it is. Raises `ValueError` for all else, such as NaN, and half a pair of surrogates."""
+    document: object = json.loads(data)
+    json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
+    return document

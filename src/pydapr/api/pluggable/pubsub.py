@@ -31,7 +31,7 @@ class _Broker:
         try:
             await self._broker(exchange).publish(message)
         except PubSubError as error:
-            raise RpcError(Code.UNKNOWN, str(error)) from None
+            raise RpcError(error.code, str(error)) from None
         return messages.PublishResponse()
 
     async def publish_many(
@@ -44,7 +44,7 @@ class _Broker:
         try:
             failed = await self._broker(exchange).publish_many(request.topic, entries, dict(request.metadata))
         except PubSubError as error:
-            raise RpcError(Code.UNKNOWN, str(error)) from None
+            raise RpcError(error.code, str(error)) from None
         listed = [messages.BulkPublishResponseFailedEntry(entry_id=id_, error=text) for id_, text in failed.items()]
         return messages.BulkPublishResponse(failed_entries=listed)
 
@@ -87,7 +87,7 @@ class _Broker:
         try:
             subscription = await broker.subscribe(wanted.name, dict(wanted.metadata), deliver)
         except PubSubError as error:
-            raise RpcError(Code.UNKNOWN, str(error)) from None
+            raise RpcError(error.code, str(error)) from None
         stream.begin()
         try:
             await reading(self._parts, stream, take)

@@ -84,7 +84,8 @@ class Parts:
     async def close(self) -> None:
         """Ends what is under way, and closes all components."""
         await self.end_streams()
-        await asyncio.gather(*[_close(name, part) for (name, _), part in self._open.items()])
+        closing, self._open = self._open, {}
+        await asyncio.gather(*[_close(name, part) for (name, _), part in closing.items()])
 
     async def _make_room(self) -> None:
         """Closes the oldest component that nobody is connected to. Raises `RpcError` when there is none."""
@@ -297,7 +298,9 @@ def _told(work: grpc_server.Method) -> grpc_server.Method:
         except (RpcError, BodyError):
             raise
         except Exception as fault:
-            log.error(f"Unexpected error while answering {exchange.target.decode('utf-8', 'replace')}: {fault!r}")
+            # Its text is for the client only: it may hold what the client gave as metadata.
+            what = exchange.target.decode("utf-8", "replace")
+            log.error(f"Unexpected {type(fault).__name__} while answering {what}")
             raise RpcError(Code.UNKNOWN, f"unexpected error: {fault!r}") from None
 
     return carry_out

@@ -121,12 +121,25 @@ class BulkDelivery(Delivery):
         return await broker.pubsub.subscribe_many(topic, wanted.metadata, limits, self.deliver_many)
 
     async def deliver_many(self, entries: Sequence[Entry]) -> Mapping[str, str]:
-        """A `pubsub.BulkHandler`."""
+        """A `pubsub.BulkHandler`. What fails while the subscription ends stays with the broker, all of the bulk."""
+        self._under_way += 1
+        try:
+            return await self._deliver_many(entries)
+        except Exception as fault:  # a fault of ours must not end what brings the messages
+            log.error(f"unexpected fault while delivering messages of topic {self.wanted.topic}: {fault!r}")
+            return {entry.id: f"unexpected: {fault!r}" for entry in entries}
+        finally:
+            self.ended()
+
+    async def _deliver_many(self, entries: Sequence[Entry]) -> Mapping[str, str]:
         report = _Report()
         failed: dict[str, str] = {}
         for path, items in (await self._sort(entries, failed, report)).items():
             await self._deliver_all(Bulk(self._name, self.wanted.topic, path, items), failed, report)
-        if failed and not self._is_closing:
+        if failed and self._is_closing:
+            self._tell(report)
+            await self.break_off()
+        if failed:
             await self._bury_all(entries, failed, report)
         self._tell(report)
         return failed
@@ -250,11 +263,6 @@ class BulkDelivery(Delivery):
             metrics.bulk(self._name, self.wanted.topic, report.seconds)
             for status, count in report.counts.items():
                 metrics.bulk_events(self._name, self.wanted.topic, status, count)
-
-    # -- the end --
-
-    def _tell_quiet(self) -> None:
-        """Nothing is left with the broker here: what it has given is delivered before the subscription is closed."""
 
 
 class _Nobody:

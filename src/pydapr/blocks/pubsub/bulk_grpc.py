@@ -54,7 +54,7 @@ class BulkGrpcTarget:
         for item in sent.items:
             try:
                 entries.append(_entry(item))
-            except (NotTaken, topicbulk.Invalid) as error:
+            except (NotTaken, topicbulk.Invalid, RecursionError) as error:
                 out[item.entry.id] = Refused(str(error))
         message = topicbulk.request(sent.id, entries, sent.metadata, sent.topic, sent.pubsub, bulk.KIND, sent.path)
         metadata = [(b"pubsubname", sent.pubsub.encode("utf-8", "replace"))]
@@ -71,6 +71,11 @@ class BulkGrpcTarget:
             failure = error
         except topicbulk.Invalid as error:
             failure = RpcError(Code.INTERNAL, f"grpc: failed to unmarshal the received message: {error}")
+        except asyncio.CancelledError:
+            for span in begun:
+                span.failed("context deadline exceeded")
+                span.end()
+            raise
         else:
             for span in begun:
                 span.end()

@@ -4,6 +4,7 @@ Called by `bulk`; goes on to `app`. The envelope, outcomes and the words of the 
 `pkg/runtime/subscription/postman/http/http.go`).
 """
 
+import asyncio
 from base64 import b64encode
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -63,6 +64,11 @@ class BulkHttpTarget:
                 span.failed(str(error))
                 span.end()
             raise NotTaken(f"error from app channel while sending pub/sub event to app: {error}", str(error)) from None
+        except asyncio.CancelledError:
+            for span in begun:
+                span.failed("context deadline exceeded")
+                span.end()
+            raise
         for span in begun:
             spans.answered(span, answer.status)
         if 200 <= answer.status < 300:

@@ -52,6 +52,12 @@ class Seen(Protocol):
     async def delivered(self, wanted: Subscribed, event: Event) -> None:
         """The app has taken the event."""
 
+    async def begin(self, wanted: Subscribed, event: Event) -> bool:
+        """As `is_new`, once a copy of the event that is under way has come to its end. Who begins says `end`."""
+
+    def end(self, wanted: Subscribed, event: Event) -> None:
+        """The event is not under way any more. It may be said more than once."""
+
 
 class Unusable(Exception):
     """The message cannot be delivered, whoever is there to take it. The message is the reason."""
@@ -138,10 +144,19 @@ class Delivery:
         self._under_way += 1
         try:
             await self._deliver(message)
+        except NotProcessed:
+            raise
+        except Exception as fault:  # a fault of ours must not end what brings the messages
+            log.error(f"unexpected fault while delivering a message of topic {message.topic}: {fault!r}")
+            raise NotProcessed(f"unexpected: {fault!r}") from fault
         finally:
-            self._under_way -= 1
-            if self._quiet is not None:
-                self._tell_quiet()
+            self.ended()
+
+    def ended(self) -> None:
+        """Something that was under way is not any more."""
+        self._under_way -= 1
+        if self._quiet is not None:
+            self._tell_quiet()
 
     async def _deliver(self, message: Message) -> None:
         topic = self.topic_of(message)
@@ -160,9 +175,18 @@ class Delivery:
             await self.give_up(message, topic, str(reason))
             return
         event.path = path
-        if self.seen is not None and not await self.seen.is_new(self.wanted, event):
+        if self.seen is None:
+            await self._bring(event)
+        elif not await self.seen.begin(self.wanted, event):
             self.count(topic, SUCCESS)
-            return
+        else:
+            try:
+                await self._bring(event)
+            finally:
+                self.seen.end(self.wanted, event)
+
+    async def _bring(self, event: Event) -> None:
+        """To who takes the events, as the policies say; it is done with then, unless it raises `NotProcessed`."""
         try:
             if self.definition is None:
                 await self._attempt(event)
@@ -170,8 +194,10 @@ class Delivery:
                 await _runner.run(self.definition, functools.partial(self._attempt, event), self._can_repeat)
         except _ENDS as failure:
             if self._is_closing or isinstance(failure, Closed):
-                await self._break_off()
-            await self.give_up(message, topic, str(failure))
+                if self.seen is not None:
+                    self.seen.end(self.wanted, event)
+                await self.break_off()
+            await self.give_up(event.message, event.topic, str(failure))
             return
         if self.seen is not None:
             await self.seen.delivered(self.wanted, event)
@@ -308,8 +334,8 @@ class Delivery:
         if self._left and self._under_way == 0 and self._quiet is not None and not self._quiet.done():
             self._quiet.set_result(None)
 
-    async def _break_off(self) -> None:
-        """Leaves a message that was under way."""
+    async def break_off(self) -> None:
+        """Leaves what was under way with the broker: waits for the end of the subscription."""
         self._under_way -= 1
         try:
             await self._leave()

@@ -5,6 +5,7 @@ Called by `deliver` for single messages and by who delivers many. What a message
 attributes are in the metadata when its content type is `application/octet-stream`, a CloudEvent in JSON else.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -90,10 +91,8 @@ def decode(data: bytes) -> Fields:
     """A CloudEvent in JSON. Raises `Unreadable`."""
     try:
         fields = _decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        fields = _decode_leniently(data, error)
-    except RecursionError:
-        raise Unreadable("exceeded max depth") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        fields = decoded(data)
     if fields is None:
         return {}
     if not isinstance(fields, dict):
@@ -101,16 +100,31 @@ def decode(data: bytes) -> Fields:
     return fields
 
 
-def _decode_leniently(data: bytes, error: Exception) -> Any:
-    """Text that is no UTF-8 has its bad bytes replaced, as with the original; all else stays wrong."""
+def decoded(data: bytes) -> Any:
+    """A value in JSON. What is no UTF-8, and halves of surrogate pairs, are replaced, as Go does it; all else that is
+    wrong is `Unreadable`."""
     try:
-        data.decode()
-    except UnicodeDecodeError:
         try:
-            return _decode(data.decode("utf-8", "replace").encode())
-        except msgspec.DecodeError as still:
-            error = still
-    raise Unreadable(str(error)) from None
+            return _decode(data)
+        except UnicodeDecodeError:
+            data = data.decode("utf-8", "replace").encode()
+            return _decode(data)
+    except RecursionError:
+        raise Unreadable("exceeded max depth") from None
+    except msgspec.DecodeError as error:
+        if _may_be_half(data):
+            with contextlib.suppress(msgspec.DecodeError):
+                return _decode(_is_escape.sub(_whole, data.decode("utf-8", "replace").encode()))
+        raise Unreadable(str(error)) from None
+
+
+_may_be_half = re.compile(rb"\\u[dD][89a-fA-F]").search
+_is_escape = re.compile(rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|.)", re.DOTALL)
+
+
+def _whole(escape: re.Match[bytes]) -> bytes:
+    text = escape[0]
+    return b"\\ufffd" if len(text) == 6 and b"d8" <= text[2:4].lower() <= b"df" else text
 
 
 _NAMES = {list: "array", str: "string", bool: "bool", int: "number", float: "number"}

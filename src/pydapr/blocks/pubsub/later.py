@@ -9,13 +9,15 @@ import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from time import time
+from math import ceil
+from time import monotonic, time
 from typing import Protocol
 
 from pydapr.blocks.pubsub import Broker
 from pydapr.blocks.pubsub.errors import MetadataInvalid
 from pydapr.components.pubsub import Message, PubSubError
 from pydapr.lib import durations
+from pydapr.lib.record import Record
 from pydapr.net import tasks
 from pydapr.observe import logging
 
@@ -34,6 +36,14 @@ _LAST_SECONDS = 5.0
 
 _LONGEST_PAUSE = 60.0
 """Seconds between attempts to publish what a broker does not take."""
+
+
+class _Rest(Record):
+    """A broker has not taken a message, and is left alone `until` then, by the monotonic clock."""
+
+    until: float
+    pause: float
+    """For how many seconds it was."""
 
 
 class Kept(Protocol):
@@ -70,6 +80,8 @@ class Keeper(Protocol):
     async def remove(self, ids: Sequence[int]) -> None: ...
 
     async def put_off(self, one: int, due: int) -> None: ...
+
+    async def give_back(self, ids: Sequence[int], due: int) -> None: ...
 
     async def next_due(self) -> int | None: ...
 
@@ -121,6 +133,8 @@ class Later:
         self._has_new = asyncio.Event()
         self._publishing: asyncio.Task[None] | None = None
         self._is_over = False
+        self._resting: dict[str, _Rest] = {}
+        """Brokers that did not take the last message."""
 
     def due(self, broker: Broker, metadata: Mapping[str, str]) -> float | None:
         try:
@@ -135,7 +149,7 @@ class Later:
             return
         try:
             await self._keeper.hold(
-                int(at * 1000), broker.name, message.topic, message.content_type, message.metadata, message.data
+                ceil(at * 1000), broker.name, message.topic, message.content_type, message.metadata, message.data
             )  # fmt: skip
         except self._failure as error:
             raise PubSubError(f"the message cannot be held until it is due: {error}") from None
@@ -170,28 +184,60 @@ class Later:
                 pause = 0.5
                 if following is not None:
                     nap = min(max(following / 1000 - time(), 0.001), nap)
-            except self._failure as error:
-                log.error(f"messages that are due are published later: {error}")
+            except Exception as error:  # whatever it is, the others are not to wait for the next start
+                log.error(f"messages that are due are published later: {error if str(error) else repr(error)}")
                 nap, pause = pause, min(pause * 2, _LONGEST_PAUSE)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(nap):
                     await self._has_new.wait()
 
     async def _publish_all(self, messages: Sequence[Kept]) -> None:
-        done = []
+        """Brokers do not wait for each other."""
+        by_broker: dict[str, list[Kept]] = {}
         for one in messages:
-            if self._is_over:
-                break
-            broker = self._brokers.get(one.pubsub)
-            try:
-                if broker is None:
-                    raise PubSubError(f"there is no pubsub {one.pubsub} any more")
-                await broker.pubsub.publish(Message(one.topic, one.data, one.metadata, one.content_type))
-                done.append(one.id)
-            except PubSubError as error:
-                fault = broker.pubsub.scrub(str(error)) if broker is not None else str(error)
-                pause = min(2.0 ** min(one.tries, 10), _LONGEST_PAUSE)
-                log.warning(f"a message to {one.topic} is due, and tried again in {pause:g}s: {fault}")
-                await self._keeper.put_off(one.id, int((time() + pause) * 1000))
-        if done:
-            await self._keeper.remove(done)
+            by_broker.setdefault(one.pubsub, []).append(one)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for name, several in by_broker.items():
+                    group.create_task(self._publish_to(name, several))
+        except ExceptionGroup as faults:
+            raise faults.exceptions[0] from None
+
+    async def _publish_to(self, name: str, messages: Sequence[Kept]) -> None:
+        done, left = list[int](), [one.id for one in messages]
+        try:
+            for one in messages:
+                if self._is_over or self._rest(name):
+                    break
+                left.pop(0)
+                if await self._is_published(one):
+                    done.append(one.id)
+        finally:
+            if done:
+                await self._keeper.remove(done)
+            if left:
+                await self._keeper.give_back(left, ceil((time() + self._rest(name)) * 1000))
+
+    def _rest(self, name: str) -> float:
+        """Seconds for which nothing is to be published to a broker, so that one that is away costs others nothing."""
+        rest = self._resting.get(name)
+        return max(rest.until - monotonic(), 0.0) if rest is not None else 0.0
+
+    async def _is_published(self, one: Kept) -> bool:
+        broker = self._brokers.get(one.pubsub)
+        try:
+            if broker is None:
+                raise PubSubError(f"there is no pubsub {one.pubsub} any more")
+            await broker.pubsub.publish(Message(one.topic, one.data, one.metadata, one.content_type))
+        except Exception as error:  # a fault of a component must not cost the message
+            told = str(error) if isinstance(error, PubSubError) else repr(error)
+            fault = broker.pubsub.scrub(told) if broker is not None else told
+            pause = min(2.0 ** min(one.tries, 10), _LONGEST_PAUSE)
+            log.warning(f"a message to {one.topic} is due, and tried again in {pause:g}s: {fault}")
+            last = self._resting.get(one.pubsub)
+            rest = min(last.pause * 2, _LONGEST_PAUSE) if last is not None else 1.0
+            self._resting[one.pubsub] = _Rest(monotonic() + rest, rest)
+            await self._keeper.put_off(one.id, ceil((time() + pause) * 1000))
+            return False
+        self._resting.pop(one.pubsub, None)
+        return True

@@ -2,8 +2,8 @@
 
 An event of each value goes to a topic of the app's own before the transaction, which also writes a mark. Who gets the
 event back from that topic publishes it when the mark is there, and removes the mark; without one the transaction was
-not done. `blocks.state` calls `plan` and `put_aside`, `daprd.outbox` has `forward` get the events. The protocol is the
-original's (v1.18.3, `pkg/runtime/pubsub/outbox.go`), which looks for the mark only after a second.
+not done. `blocks.state` calls `plan`, `put_aside` and `over`, `daprd.outbox` has `forward` get the events. The protocol
+is the original's (v1.18.3, `pkg/runtime/pubsub/outbox.go`), which looks for the mark only after a second.
 """
 
 import asyncio
@@ -75,6 +75,8 @@ class Outbox:
         self._sleep = sleep
         self._ids = cloudevents.Ids()
         self._done: OrderedDict[str, None] = OrderedDict()
+        self._under_way: set[str] = set()
+        """Marks of this sidecar's transactions that are not over: policies may try them for long."""
         self.is_ending = False
         """The sidecar stops: no mark is waited for any more."""
 
@@ -96,8 +98,12 @@ class Outbox:
             if isinstance(one, Set):
                 mark = _MARK + self._ids().decode()
                 marks.append(Set(mark, b'"0"', is_json=True))
+                self._under_way.add(mark)
                 events.append(self._event(store, mark, one, projections.get(one.key, one), trace))
         return [*written, *marks], events
+
+    def over(self, operations: Sequence[Set | Delete]) -> None:
+        self._under_way.difference_update(one.key for one in operations)
 
     def _event(self, store: str, mark: str, written: Set, shown: Set, trace: Trace | None) -> bytes:
         content_type = shown.content_type or shown.metadata.get(CONTENT_TYPE, "")
@@ -139,10 +145,11 @@ class Outbox:
         if mark in self._done:
             await self._forget(store, mark)
             return
-        fault = await self._await_mark(store, mark, _age(fields))
+        is_under_way = mark in self._under_way
+        fault, is_known = await self._await_mark(store, mark, _age(fields))
         if fault:
             text = f"failed to publish outbox topic to pubsub {wanted.pubsub}: {fault}"
-            if wanted.discards:
+            if wanted.discards and is_known and not is_under_way:
                 log.error(f"{text}, discarding message")
                 return
             log.error(f"{text}, rejecting for later processing")
@@ -159,26 +166,26 @@ class Outbox:
             self._done.popitem(last=False)
         await self._forget(store, mark)
 
-    async def _await_mark(self, store: str, mark: str, age: float) -> str:
-        """Why there is no mark, "" when it is there. Raises `NotProcessed`."""
+    async def _await_mark(self, store: str, mark: str, age: float) -> tuple[str, bool]:
+        """Why there is no mark, "" when it is there, and whether the store says so. Raises `NotProcessed`."""
         wanted, component = self.wanted[store], self._stores[store]
         missing = (
             f"cannot publish outbox message to topic {wanted.topic} with pubsub {wanted.pubsub}: outbox state not found"
         )
-        fault = missing
+        fault, is_known = missing, True
         for pause in (*(_PAUSES if age < _YOUNG else _PAUSES[:_FEW]), 0):
             try:
                 item = await component.get(mark)
                 if item is not None and item.value:
-                    return ""
-                fault = missing
+                    return "", True
+                fault, is_known = missing, True
             except StateError as error:
-                fault = component.scrub(str(error))
+                is_known, fault = False, component.scrub(str(error))
             if self.is_ending:
                 raise NotProcessed("the sidecar stops before the state of an event of the outbox was found")
             if pause:
                 await self._sleep(pause)
-        return fault
+        return fault, is_known
 
     async def _forget(self, store: str, mark: str) -> None:
         """Removes a mark; what stands in the way is tried again by the event that comes again."""

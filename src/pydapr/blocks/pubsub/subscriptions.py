@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from pydapr.blocks.pubsub import routing
+from pydapr.blocks.pubsub import events, routing
 from pydapr.lib.record import Record
 from pydapr.wire import topicevents
 
@@ -100,8 +100,6 @@ class _Entry(msgspec.Struct):
     bulkSubscribe: _Bulk | None = None
 
 
-_decode = msgspec.json.Decoder(list[_Entry] | None).decode
-
 _NAMES = {name.lower(): name for kind in (_Entry, _Routes, _Rule, _Bulk) for name in kind.__struct_fields__}
 
 
@@ -110,8 +108,8 @@ def from_http(body: bytes) -> list[Subscribed]:
     if not body.strip():
         return []
     try:
-        entries = msgspec.convert(_respelled(msgspec.json.decode(body)), list[_Entry] | None)
-    except (msgspec.DecodeError, RecursionError) as error:
+        entries = msgspec.convert(_respelled(events.decoded(body)), list[_Entry] | None)
+    except (events.Unreadable, msgspec.ValidationError) as error:
         raise Invalid(f"error getting topics from app: {error}") from None
     return [_of_entry(entry) for entry in entries or ()]
 

@@ -82,6 +82,9 @@ class Outbox(Protocol):
     async def put_aside(self, store: str, events: Sequence[bytes]) -> None:
         """Keeps events until it shows that their transaction was done. Raises `DaprError`."""
 
+    def over(self, operations: Sequence[Set | Delete]) -> None:
+        """What was planned is written, or will not be."""
+
 
 class Store:
     """An open store as apps have it: `prefix` before their keys, `cipher` around their values if there is one."""
@@ -221,12 +224,17 @@ class State:
         try:
             for one in operations:
                 _check(one)
-            if self.outbox is not None and self.outbox.has(store.name):
-                operations, events = self.outbox.plan(store.name, operations, trace)
-                if 0 < most < len(operations):
-                    raise TooManyOperations(store.name, len(operations), most)
+            if self.outbox is None or not self.outbox.has(store.name):
+                await self._run(store, "transaction", lambda: store.store.transact(operations, metadata=metadata))
+                return
+            planned, events = self.outbox.plan(store.name, operations, trace)
+            try:
+                if 0 < most < len(planned):
+                    raise TooManyOperations(store.name, len(planned), most)
                 await self.outbox.put_aside(store.name, events)
-            await self._run(store, "transaction", lambda: store.store.transact(operations, metadata=metadata))
+                await self._run(store, "transaction", lambda: store.store.transact(planned, metadata=metadata))
+            finally:
+                self.outbox.over(planned)
         except _FAILURES as error:
             text = f"error while executing state transaction: {_told(store, error)}"
             raise StateFailed("ERR_STATE_TRANSACTION", text) from None

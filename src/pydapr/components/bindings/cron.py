@@ -6,7 +6,8 @@ when the sidecar was not running.
 
 import asyncio
 import os
-from datetime import UTC, datetime, tzinfo
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, tzinfo
 
 from pydapr.components import Wrong, component, option, options
 from pydapr.components.bindings import Event, Handler, InputBinding, NotProcessed, Reading
@@ -17,8 +18,15 @@ from pydapr.net import tasks
 LONGEST_NAP = 600.0
 """Seconds after which the clock is looked at again, since it may have been set."""
 
+STEP = timedelta(seconds=1)
+"""By how much a clock may go back before what is due is asked for anew."""
+
 MOST = 100
 """Calls of the app that may be under way; an app that is slower than its schedule misses times."""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 @options
@@ -32,6 +40,7 @@ class Options:
 @component("bindings.cron", Options)
 class Cron(InputBinding):
     most = MOST
+    clock = staticmethod(_now)
 
     def __init__(self, given: Options) -> None:
         if not given.schedule:
@@ -42,12 +51,12 @@ class Cron(InputBinding):
             raise Wrong(f"invalid schedule format '{given.schedule}': {error}") from None
 
     async def read(self, handler: Handler) -> Reading:
-        return _Times(self._schedule, handler, self.most)
+        return _Times(self._schedule, handler, self.most, self.clock)
 
 
 class _Times(Reading):
-    def __init__(self, wanted: schedule.Schedule, handler: Handler, most: int) -> None:
-        self._schedule, self._handler = wanted, handler
+    def __init__(self, wanted: schedule.Schedule, handler: Handler, most: int, clock: Callable[[], datetime]) -> None:
+        self._schedule, self._handler, self._clock = wanted, handler, clock
         self._calls: Deliveries[datetime] = Deliveries(self._call, is_parallel=True)
         self._free = most
         self._task = asyncio.create_task(self._run())
@@ -62,18 +71,26 @@ class _Times(Reading):
 
     async def _run(self) -> None:
         zone = _local()
-        due = self._schedule.after(datetime.now(zone))
+
+        def after(moment: datetime) -> datetime | None:
+            found = self._schedule.after(moment.astimezone(zone))
+            return found.astimezone(UTC) if found is not None else None
+
+        seen = self._clock()
+        due = after(seen)
         while due is not None:
-            left = (due - datetime.now(UTC)).total_seconds()
-            if left > 0:
-                await asyncio.sleep(min(left, LONGEST_NAP))
-                continue
-            if self._free:
-                self._free -= 1
-                self._calls.put(due)
-            now = datetime.now(zone)
-            following = self._schedule.after(due)
-            due = following if following is not None and following > now else self._schedule.after(now)
+            now = self._clock()
+            if seen - now > STEP:  # the clock was set back, by years maybe
+                due = after(now)
+            elif due > now:
+                await asyncio.sleep(min((due - now).total_seconds(), LONGEST_NAP))
+            else:
+                if self._free:
+                    self._free -= 1
+                    self._calls.put(due)
+                following = after(due)
+                due = following if following is not None and following > now else after(now)
+            seen = now
 
     async def _call(self, due: datetime) -> None:
         text = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f +0000 UTC")
@@ -91,9 +108,11 @@ def _local() -> tzinfo:
 
     named = os.environ.get("TZ")
     try:
-        if named:
-            return ZoneInfo(named)
-        with open("/etc/localtime", "rb") as file:
+        if named == "":
+            return UTC
+        if named is not None and not named.removeprefix(":").startswith("/"):
+            return ZoneInfo(named.removeprefix(":"))
+        with open(named.removeprefix(":") if named is not None else "/etc/localtime", "rb") as file:
             return ZoneInfo.from_file(file)
     except (OSError, ValueError, KeyError):
         return datetime.now().astimezone().tzinfo or UTC

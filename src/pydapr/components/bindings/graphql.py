@@ -90,7 +90,7 @@ def _data(answer: http.Answer) -> bytes:
     """What the server has found. Raises `BindingError`."""
     try:
         document = json.loads(answer.body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         if answer.status != 200:
             text = f"graphql: server returned a non-200 status code: {answer.status}"
             raise BindingError(f"GraphQL Error: {text}") from None

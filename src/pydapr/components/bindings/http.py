@@ -4,6 +4,7 @@ The operation is the method. What stands in the request's metadata in a name tha
 header field; `path` goes behind the component's URL. Status and header fields of the answer are the answer's metadata.
 """
 
+import asyncio
 import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -27,8 +28,8 @@ MAX_REDIRECTS = 10
 
 _WITH_BODY = ("post", "put", "patch")
 _CONTEXT = ("traceparent", "tracestate", "baggage")
-_PRIVATE = ("authorization", "cookie", "www-authenticate")
-"""Fields that a server is not told to which another one has led."""
+_PRIVATE = ("authorization", "cookie", "cookie2", "proxy-authorization", "proxy-authenticate", "www-authenticate")
+"""Fields that a server is not told to which another one has led; nor is it told the security token."""
 
 _JSON = "application/json; charset=utf-8"
 _SAFE = "%/:=&?~+!$,;'@()*[]"
@@ -83,6 +84,7 @@ class Http(OutputBinding):
         url = self._given.url
         if path := given.get("path"):
             url = f"{url.rstrip('/')}/{path.lstrip('/')}"
+        url = url.partition("#")[0]
         body = request.data if operation in _WITH_BODY else b""
         try:
             answer = await self._ask(operation.upper(), quote(url, safe=_SAFE), self._fields(given, operation), body)
@@ -106,11 +108,12 @@ class Http(OutputBinding):
     async def _ask(self, method: str, url: str, fields: dict[str, str], body: bytes) -> http.Answer:
         """The answer, where a server that leads to another one is followed as Go's client does it."""
         assert self._client is not None
-        seconds = self._given.response_timeout
+        clock = asyncio.get_running_loop().time
+        left = LONGEST if self._given.response_timeout is None else float(self._given.response_timeout)
         for _ in range(MAX_REDIRECTS + 1):
-            answer = await self._client.request(
-                method, url, fields, body, LONGEST if seconds is None else float(seconds), follows=False
-            )
+            began = clock()
+            answer = await self._client.request(method, url, fields, body, left, follows=False)
+            left -= clock() - began
             location = answer.header("location")
             if answer.status not in (301, 302, 303, 307, 308) or not location:
                 return answer
@@ -118,9 +121,16 @@ class Http(OutputBinding):
                 method, body = "GET", b""
                 fields.pop("content-type", None)
             here, url = url, urljoin(url, location)
-            if urlsplit(here).hostname != urlsplit(url).hostname:
-                fields = {name: value for name, value in fields.items() if name not in _PRIVATE}
+            if _is_elsewhere(here, url):
+                private = (*_PRIVATE, self._given.security_token_header.lower())
+                fields = {name: value for name, value in fields.items() if name not in private}
         raise OSError(f'{method.title()} "{location}": stopped after {MAX_REDIRECTS} redirects')
+
+
+def _is_elsewhere(here: str, there: str) -> bool:
+    """Whether what is for one server alone must not go from `here` to `there`."""
+    one, other = urlsplit(here), urlsplit(there)
+    return one.hostname != other.hostname or (one.scheme == "https" and other.scheme != "https")
 
 
 def _metadata(answer: http.Answer) -> dict[str, str]:

@@ -20,6 +20,9 @@ MAX_LINKS = 255
 AT_A_TIME = 8
 """Files that are worked on together, each by a thread."""
 
+SECONDS = 600.0
+"""How long an operation may take, which a disk of another machine may hold up."""
+
 
 @options
 class Options:
@@ -48,8 +51,11 @@ class LocalStorage(OutputBinding):
         work: dict[str, Callable[[str, str, bytes], Answer | None]] = {
             "create": _create, "get": _get, "list": _list, "delete": _delete,
         }  # fmt: skip
-        async with self._turns:
-            return await thread.run(lambda: work[request.operation](root, _inside(root, name), request.data))
+        try:
+            async with asyncio.timeout(SECONDS), self._turns:
+                return await thread.run(lambda: work[request.operation](root, _inside(root, name), request.data))
+        except TimeoutError:
+            raise BindingError(f"{request.operation} of file {name}: not done within {SECONDS:g}s") from None
 
 
 def _root(given: str) -> str:
@@ -103,10 +109,12 @@ def _create(root: str, path: str, data: bytes) -> Answer:
     folder = os.path.dirname(path)
     try:
         os.makedirs(folder, exist_ok=True)
+    except RecursionError:
+        raise BindingError(f"error creating directory {folder}: mkdir {folder}: file name too long") from None
     except OSError as error:
         raise BindingError(f"error creating directory {folder}: {_reason('mkdir', folder, error)}") from None
     try:
-        with open(path, "wb") as file:
+        with open(path, "wb", opener=_open) as file:
             file.write(data)
     except OSError as error:
         raise BindingError(f"error creating file {path}: {_reason('open', path, error)}") from None
@@ -115,7 +123,7 @@ def _create(root: str, path: str, data: bytes) -> Answer:
 
 def _get(root: str, path: str, data: bytes) -> Answer:
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_open) as file:
             return Answer(file.read())
     except FileNotFoundError:
         raise BindingError(f"file not found: {path}") from None
@@ -141,9 +149,15 @@ def _list(root: str, path: str, data: bytes) -> Answer:
     found: list[str] = []
     for folder, folders, files in os.walk(path):
         folders.sort()
-        found += [os.path.join(folder, one) for one in files]
+        links = [one for one in folders if os.path.islink(os.path.join(folder, one))]
+        found += [os.path.join(folder, one) for one in (*files, *links)]
     found.sort(key=lambda one: one.split("/"))
     return Answer(json.dumps(found or None, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace"))
+
+
+def _open(path: str, flags: int) -> int:
+    """Opens a file, and waits for nobody if it is a pipe."""
+    return os.open(path, flags | os.O_NONBLOCK, 0o666)
 
 
 def _reason(what: str, path: str, error: OSError) -> str:

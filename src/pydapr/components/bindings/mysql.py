@@ -20,7 +20,8 @@ _JSON = 245
 """The number of a column's type."""
 
 _piece = re.compile(
-    r"""'(?:[^'\\]|\\.|'')*' | "(?:[^"\\]|\\.|"")*" | `(?:[^`]|``)*` | /\*.*?\*/ | (?:--\s|\#)[^\n]* | [?%]""",
+    r"""'(?:[^'\\]|\\.|'')*(?:'|\Z) | "(?:[^"\\]|\\.|"")*(?:"|\Z) | `(?:[^`]|``)*(?:`|\Z) | /\*.*?(?:\*/|\Z)
+    | (?:--\s|\#)[^\n]* | [?%]""",
     re.DOTALL | re.VERBOSE,
 )
 
@@ -77,7 +78,7 @@ class Mysql(sql_bindings.SqlBinding):
         text, given = _statement(sql, values)
         try:
             async with (
-                self._database.connection(sql_bindings.SECONDS) as connection,
+                self._database.connection(self.seconds) as connection,
                 connection.cursor() as cursor,
             ):
                 await cursor.execute(text, given)

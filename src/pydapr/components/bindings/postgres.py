@@ -56,7 +56,7 @@ class Postgres(sql_bindings.SqlBinding):
 
     async def exec(self, sql: str, values: Sequence[Any]) -> int:
         try:
-            async with self._database.connection(sql_bindings.SECONDS) as connection:
+            async with self._database.connection(self.seconds) as connection:
                 if not values:
                     return await postgresql.execute(connection, sql)
                 statement = await connection.prepare(sql)
@@ -68,7 +68,7 @@ class Postgres(sql_bindings.SqlBinding):
 
     async def query(self, sql: str, values: Sequence[Any]) -> Sequence[Any]:
         try:
-            async with self._database.connection(sql_bindings.SECONDS) as connection:
+            async with self._database.connection(self.seconds) as connection:
                 statement = await connection.prepare(sql)
                 rows = await statement.fetch(*_arguments(statement, values))
                 kinds = [one.type.name for one in statement.get_attributes()]

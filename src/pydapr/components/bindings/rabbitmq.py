@@ -22,6 +22,7 @@ from pydapr.components.bindings import (
     Request,
 )
 from pydapr.components.drivers import rabbitmq
+from pydapr.lib import ttl
 from pydapr.observe import logging
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class RabbitMQ(InputBinding, OutputBinding):
         if request.operation != CREATE:
             raise BindingError(f"operation {request.operation} is not supported; there is {CREATE}")
         try:
-            seconds = rabbitmq.ttl(request.metadata)
+            seconds = ttl.of(request.metadata)
             rank = rabbitmq.priority(request.metadata)
         except ValueError as error:
             raise BindingError(f"failed to get the metadata of a message: {error}") from None
@@ -147,7 +148,7 @@ class _Reading(Reading):
 def _arguments(given: Options) -> dict[str, Any]:
     made: dict[str, Any] = {}
     try:
-        seconds = rabbitmq.ttl({"ttl": given.ttl})
+        seconds = ttl.of({"ttl": given.ttl})
     except ValueError as error:
         raise Wrong(f"failed to parse TTL: {error}") from None
     if seconds is not None:

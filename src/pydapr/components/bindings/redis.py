@@ -10,7 +10,7 @@ from pydapr.components import component
 from pydapr.components.bindings import CREATE, DELETE, GET, Answer, BindingError, OutputBinding, Request
 from pydapr.components.drivers import redis
 from pydapr.components.drivers.redis_connection import Command, Failure, Reply
-from pydapr.lib import durations
+from pydapr.lib import ttl
 
 INCREMENT = "increment"
 
@@ -63,19 +63,9 @@ class Redis(OutputBinding):
 
 
 def _ttl(metadata: Mapping[str, str]) -> int | None:
-    """Seconds in `ttl` or `ttlInSeconds`, a duration or whole seconds; None for ever. Raises `BindingError`."""
-    given = {name.lower(): value for name, value in metadata.items()}
-    text = given.get("ttl") or given.get("ttlinseconds") or ""
-    if not text:
-        return None
+    """Whole seconds; None for ever. Raises `BindingError`."""
     try:
-        return max(int(durations.parse(text)), 0)
-    except ValueError:
-        pass
-    try:
-        seconds = int(text)
-    except ValueError:
-        raise BindingError(f"ttl value must be a valid integer: actual is '{text}'") from None
-    if seconds <= 0:
-        raise BindingError(f"ttl value must be higher than zero: actual is '{seconds}'")
-    return seconds
+        seconds = ttl.of(metadata)
+    except ValueError as error:
+        raise BindingError(str(error)) from None
+    return None if seconds is None else int(seconds)

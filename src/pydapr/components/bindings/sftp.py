@@ -77,7 +77,7 @@ class Sftp(OutputBinding):
         try:
             async with asyncio.timeout(SECONDS), self._turns:
                 return await self._with_connection(lambda: do(path, request.data))
-        except (*self._lost, self._library.Error, TimeoutError) as error:
+        except (*self._lost, self._library.Error, TimeoutError, ValueError) as error:
             raise BindingError(f"sftp binding error: {_WORDS[request.operation]} {path}: {_told(error)}") from None
 
     # -- operations --
@@ -134,7 +134,7 @@ class Sftp(OutputBinding):
         async with asyncio.timeout(CONNECT_SECONDS):
             made = await self._library.connect(host, port, **self._how)
             try:
-                client = await made.start_sftp_client()
+                client = await made.start_sftp_client(path_errors="surrogateescape")
             except BaseException:
                 made.abort()
                 raise

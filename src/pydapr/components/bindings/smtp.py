@@ -5,9 +5,11 @@ Several addresses are separated by semicolons. Port 465 means TLS from the start
 """
 
 import asyncio
+import contextlib
+from collections.abc import Sequence
 from email.errors import MessageError
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import SMTP, SMTPUTF8
 from email.utils import formatdate, getaddresses
 from typing import TYPE_CHECKING
 
@@ -18,10 +20,15 @@ from pydapr.observe import logging
 if TYPE_CHECKING:
     import ssl
 
+    import aiosmtplib
+
 log = logging.get("dapr.contrib")
 
 SECONDS = 60.0
 """How long a mail may take."""
+
+GOODBYE_SECONDS = 5.0
+"""How long a server may take to say goodbye, once it has the mail."""
 
 TLS_PORT = 465
 _HERE = ("localhost", "127.0.0.1", "::1")
@@ -62,6 +69,7 @@ class Smtp(OutputBinding):
         import aiosmtplib
 
         self._library = aiosmtplib
+        self._tls = _context(self._given.skip_tls_verify)
         if self._given.skip_tls_verify:
             log.warning("smtp binding warning: Skip TLS Verification is enabled. This is insecure.")
 
@@ -92,7 +100,7 @@ class Smtp(OutputBinding):
             "Cc": given.get("emailCC") or own.email_cc,
             "Bcc": given.get("emailBCC") or own.email_bcc,
         }
-        message = EmailMessage(policy=SMTP)
+        message = EmailMessage(policy=_POLICY)
         receivers: list[str] = []
         try:
             message["From"] = wanted["emailFrom"]
@@ -116,23 +124,44 @@ class Smtp(OutputBinding):
         by_tls = given.port == TLS_PORT
         client = self._library.SMTP(
             hostname=given.host, port=given.port, local_hostname="localhost", timeout=SECONDS, use_tls=by_tls,
-            start_tls=None if not by_tls else False, tls_context=_context(given.skip_tls_verify),
+            start_tls=None if not by_tls else False, tls_context=self._tls,
         )  # fmt: skip
-        async with client:
+        await client.connect()
+        transport = client.transport
+        assert isinstance(transport, asyncio.Transport)
+        try:
             if given.user and client.supports_extension("auth"):
-                if not client.is_connected or (not _is_safe(client) and given.host not in _HERE):
+                if not (_is_safe(transport) or given.host in _HERE):
                     raise ValueError("unencrypted connection")
                 await client.login(given.user, given.password)
-            await client.send_message(message, sender=sender, recipients=receivers)
+            await _give(client, message, sender, receivers)
+            with contextlib.suppress(OSError, self._library.SMTPException):  # the server has the mail
+                async with asyncio.timeout(GOODBYE_SECONDS):
+                    await client.quit()
+        finally:
+            client.close()
+            transport.abort()  # there is nothing left to say, by TLS either
 
 
+async def _give(client: "aiosmtplib.SMTP", message: EmailMessage, sender: str, receivers: Sequence[str]) -> None:
+    """Hands a mail over, for all of its receivers or for none."""
+    is_plain = all(one.isascii() for one in (sender, *receivers))
+    if not is_plain and not client.supports_extension("smtputf8"):
+        raise ValueError("the server takes no addresses beyond ASCII")
+    encoding, options = ("ascii", []) if is_plain else ("utf-8", ["SMTPUTF8", "BODY=8BITMIME"])
+    await client.mail(sender, options=options, encoding=encoding)
+    for one in receivers:
+        await client.rcpt(one, encoding=encoding)
+    await client.data(message.as_bytes(policy=_POLICY if is_plain else SMTPUTF8))
+
+
+_POLICY = SMTP.clone(cte_type="7bit")
 _FAILED = "error from smtp binding, sending email failed: "
 
 
-def _is_safe(client: object) -> bool:
+def _is_safe(transport: asyncio.BaseTransport) -> bool:
     """Whether the connection is one over TLS."""
-    transport = getattr(client, "transport", None)
-    return transport is not None and transport.get_extra_info("sslcontext") is not None
+    return transport.get_extra_info("sslcontext") is not None
 
 
 def _context(skips: bool) -> "ssl.SSLContext":

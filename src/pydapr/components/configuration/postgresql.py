@@ -156,9 +156,10 @@ class PostgreSQL(ConfigurationStore):
         found.task.cancel()
         if found.task is not asyncio.current_task():
             await asyncio.wait((found.task,))
-        if all(other.channel != found.channel for other in self._subscriptions.values()) and self._listener is not None:
-            with contextlib.suppress(postgresql.Failed):  # without a connection nobody listens
-                async with self._listening, self._database.errors():
+        with contextlib.suppress(postgresql.Failed):  # without a connection nobody listens
+            async with self._listening, self._database.errors():
+                is_wanted = any(other.channel == found.channel for other in self._subscriptions.values())
+                if not is_wanted and self._listener is not None:
                     await self._listener.remove_listener(found.channel, self._take)
 
     # -- changes --

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import stat
 from collections.abc import Callable
 
 _LONGEST = 100
@@ -29,18 +30,27 @@ class Bell:
 
     def open(self, name: str) -> None:
         """Raises nothing: without sockets there is no bell."""
-        for folder in _folders(self._beside):
+        for folder, is_private in _folders(self._beside):
             path = os.path.join(folder, name)
             if len(os.fsencode(path)) > _LONGEST:
                 continue
             try:
-                os.makedirs(folder, exist_ok=True)
+                if is_private:
+                    _own_folder(folder)
+                else:
+                    os.makedirs(folder, exist_ok=True)
                 self._own = _bound(path)
             except (OSError, AttributeError):  # no such sockets here
                 continue
             self.path = path
             asyncio.get_running_loop().add_reader(self._own.fileno(), self._read)
             return
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether somebody has taken the bell away, such as who tidies up temporary files: all others think then that
+        this process has ended."""
+        return bool(self.path) and not os.path.exists(self.path)
 
     def _read(self) -> None:
         if self._own is None:
@@ -92,10 +102,20 @@ def remove(path: str) -> None:
         os.rmdir(os.path.dirname(path))  # goes only with the last one
 
 
-def _folders(beside: str) -> list[str]:
-    """Where bells may hang: beside the file, or where paths are shorter. Who rings is told the path."""
+def _folders(beside: str) -> list[tuple[str, bool]]:
+    """Where bells may hang: beside the file, or where paths are shorter, which everybody can write to: that one has to
+    be this user's own. Who rings is told the path."""
     short = os.path.join(os.environ.get("TMPDIR") or "/tmp", f"pydapr-bells-{os.getuid()}")
-    return [f"{os.path.abspath(beside)}-bells", short]
+    return [(f"{os.path.abspath(beside)}-bells", False), (short, True)]
+
+
+def _own_folder(folder: str) -> None:
+    """Makes a folder that nobody else can change. Raises `OSError` when another has been there first."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(folder, 0o700)
+    found = os.lstat(folder)
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise PermissionError(f"{folder} is not this user's own")
 
 
 def _bound(path: str) -> socket.socket:

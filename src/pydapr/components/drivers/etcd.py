@@ -108,7 +108,8 @@ class EtcdStore(StateStore):
             async with asyncio.timeout(OPEN_SECONDS):
                 await self.get("health")
         except (StateError, TimeoutError) as error:
-            log.warning(f"etcd store: etcd does not answer at {where} yet: {error or 'it takes too long'}")
+            reason = str(error) or f"no answer within {OPEN_SECONDS:g} s"
+            log.warning(self.scrub(f"etcd store: etcd does not answer at {where} yet: {reason}"))
 
     async def close(self) -> None:
         if self._pool is not None:

@@ -5,9 +5,10 @@ secret stores. Redirects of GET are followed.
 """
 
 import asyncio
+from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
 from pydapr.net import dial
 from pydapr.net.body import Body, BodyError
@@ -27,6 +28,9 @@ Dial = Callable[[str, int, bool], Connector]
 """Host, port and whether over TLS → a connector."""
 
 _REDIRECTS = (301, 302, 303, 307, 308)
+
+_OURS = frozenset({"host", "content-length", "transfer-encoding", "trailer", "connection"})
+"""Header fields that say where a request goes and where it ends, which is not for callers to say."""
 
 
 class Answer:
@@ -77,11 +81,18 @@ class Client:
         raise OSError(f'{method.title()} "{_shown(url)}": stopped after {MAX_REDIRECTS} redirects')
 
     async def _once(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        host, port, with_tls, _ = dial.parse_url(url)
+        try:
+            host, port, with_tls, _ = dial.parse_url(url)
+        except ValueError:
+            raise ValueError(f"{_shown(url)!r} is no http(s) URL with a host") from None
         parts = urlsplit(url)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        fields: list[Header] = [(b"host", parts.netloc.rpartition("@")[2].encode())]
-        fields += [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        user, _, place = parts.netloc.rpartition("@")
+        given = {name.lower(): value for name, value in headers.items()}
+        if user and "authorization" not in given:
+            given["authorization"] = f"Basic {b64encode(_login(user)).decode()}"
+        fields: list[Header] = [(b"host", place.encode())]
+        fields += [(name.encode(), value.encode()) for name, value in given.items() if name not in _OURS]
         if not all(names.is_clean(value) for _, value in fields) or not names.is_clean(target.encode()):
             raise ValueError(f"a header field for {_shown(url)!r} holds what none may")
         fields.append((b"content-length", b"%d" % len(body)))
@@ -134,6 +145,12 @@ async def request(
         return await client.request(method, url, headers, body, seconds)
     finally:
         client.close()
+
+
+def _login(user: str) -> bytes:
+    """Name and password of a URL, as they stand in `Authorization: Basic`."""
+    name, _, password = user.partition(":")
+    return unquote_to_bytes(name) + b":" + unquote_to_bytes(password)
 
 
 def _shown(url: str) -> str:

@@ -153,7 +153,7 @@ class Consumer:
         if not any(there.values()):
             raise Failed("there is no such topic")
         buffer = self._reading.buffer
-        while True:
+        while not self._is_closing:  # the library may lose a cancellation
             for partition, records in (await consumer.getmany(timeout_ms=_IDLE_MS, max_records=buffer)).items():
                 lane = self._lanes.get(partition)
                 if lane is None or self._is_closing:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from pydapr.components.drivers import sqlite
 from pydapr.lib.record import Record
@@ -21,6 +22,9 @@ MOST_BYTES = 1 << 30
 
 LEASE_MS = 30_000
 """How long a message that was taken is left alone: then whoever took it is gone."""
+
+VERSION = 1
+"""Of the tables, in `PRAGMA user_version`."""
 
 _PAGE = 4096
 _CLEANED = 500
@@ -58,7 +62,9 @@ class Ledger:
 
     def __init__(self, path: Path, busy: float = 5.0, timeout: float = 20.0) -> None:
         self.path = path
-        self._database = sqlite.Database(sqlite.place(str(path), disable_wal=False), busy, timeout, reads_apart=False)
+        self._database = sqlite.Database(
+            sqlite.place(f"file:{quote(str(path))}", disable_wal=False), busy, timeout, reads_apart=False
+        )
         self._is_open = False
 
     @property
@@ -99,6 +105,12 @@ class Ledger:
         """The message could not be published, and is taken again when it is `due`."""
         await self._write(lambda db: db.execute("UPDATE held SET due = ?, tries = tries + 1 WHERE id = ?", (due, one)))
 
+    async def give_back(self, ids: Sequence[int], due: int) -> None:
+        """The messages were taken, and not tried; they are taken again when they are `due`."""
+        await self._write(
+            lambda db: db.executemany("UPDATE held SET due = ? WHERE id = ?", [(due, one) for one in ids])
+        )
+
     async def next_due(self) -> int | None:
         """When the next message is due; None when none is held."""
         found: list[int | None] = []
@@ -127,15 +139,19 @@ class Ledger:
     async def _write(self, work: sqlite.Work[object]) -> None:
         try:
             if not self._is_open:
-                self._is_open = True
                 self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 await self._database.open(_prepare, on_use=True)
+                self._is_open = True
             await self._database.write(work, is_several=True)
         except (sqlite.Failed, OSError) as error:
             raise Failed(f"{self.path}: {error}") from None
 
 
 def _prepare(db: "sqlite3.Connection") -> None:
+    [version] = db.execute("PRAGMA user_version").fetchone()
+    if version not in (0, VERSION):  # 0 is a new file
+        raise ValueError(f"its tables are of version {version}, and this pydapr knows version {VERSION} only")
     db.execute(f"PRAGMA max_page_count = {MOST_BYTES // _PAGE}")
     for statement in _SCHEMA:
         db.execute(statement)
+    db.execute(f"PRAGMA user_version = {VERSION}")

@@ -36,6 +36,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 MOST_UNDER_WAY = 1000
 """Messages at a time; the broker waits with more of them."""
 
+MANY_PARKED = 10
+"""Messages that nobody subscribes to; many brokers wait with more when so many are not acknowledged."""
+
 _REASONS = {
     1: "unacceptable protocol version", 2: "identifier rejected", 3: "server unavailable",
     4: "bad user name or password", 5: "not authorized",
@@ -98,6 +101,7 @@ class _Outgoing:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def packet(self, id_: int, is_again: bool) -> bytes:
+        """Raises `ValueError`."""
         if self.is_released:
             return packets.acknowledge(packets.PUBREL, id_)
         return packets.publish(self.topic, self.payload, self.qos, id_, is_retained=self.is_retained, is_again=is_again)
@@ -121,13 +125,18 @@ class Listening:
         self._client.leave(self)
         self._ending.set()
         try:
-            await self.deliveries.finish()
-        except asyncio.CancelledError:
-            await self.deliveries.stop()
-            raise
-        finally:
-            for incoming in self.deliveries.take():
+            for incoming in await self.deliveries.finish():
                 self._client.give_back(incoming)
+        finally:
+            await self.abandon()
+
+    async def abandon(self) -> None:
+        """Breaks off what is under way."""
+        self._client.leave(self)
+        self._ending.set()
+        await self.deliveries.stop()
+        for incoming in self.deliveries.take():
+            self._client.give_back(incoming)
 
     async def _work(self, incoming: Incoming) -> None:
         is_done = False
@@ -169,6 +178,8 @@ class Client:
         self._listening: list[Listening] = []
         self._parked: list[Incoming] = []
         self._load = 0
+        self._waiting = 0
+        """Who publishes what is not acknowledged, and waits for a connection."""
         self._is_closed = False
 
     @property
@@ -210,30 +221,34 @@ class Client:
         outgoing = _Outgoing(topic, payload, qos, is_retained)
         id_ = self._new_id() if qos else 0
         try:
-            outgoing.packet(id_, False)
+            packet = outgoing.packet(id_, False)
         except ValueError as error:
             raise Failed(f"the message cannot be published: it is {error}") from None
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                await self._send(id_, outgoing)
+                await self._send(id_, outgoing, packet)
         except TimeoutError:
             raise Failed("the broker does not answer") from None
         finally:
             self._outgoing.pop(id_, None)
 
-    async def _send(self, id_: int, outgoing: _Outgoing) -> None:
+    async def _send(self, id_: int, outgoing: _Outgoing, packet: bytes) -> None:
         if outgoing.qos:
             self._outgoing[id_] = outgoing
             if self._link is not None:
-                self._link.write(outgoing.packet(id_, False))
+                self._link.write(packet)
             else:
                 self._is_needed.set()  # connecting sends it
             await outgoing.done
             return
         while (link := self._link) is None:
+            self._waiting += 1
             self._is_needed.set()
-            await self._is_up.wait()
-        link.write(outgoing.packet(0, False))
+            try:
+                await self._is_up.wait()
+            finally:
+                self._waiting -= 1
+        link.write(packet)
         await link.has_room.wait()
 
     async def subscribe(self, listening: Listening) -> None:
@@ -248,11 +263,12 @@ class Client:
                 self._is_needed.set()
                 self._unpark(listening)
                 await listening.granted
-        except TimeoutError:
-            self._listening.remove(listening)
-            raise Failed("the broker does not answer") from None
-        except BaseException:
-            self._listening.remove(listening)
+        except BaseException as error:
+            await listening.abandon()
+            if self._is_clean:
+                self._forget(listening.wanted)
+            if isinstance(error, TimeoutError):
+                raise Failed("the broker does not answer") from None
             raise
 
     def leave(self, listening: Listening) -> None:
@@ -262,22 +278,28 @@ class Client:
 
     async def unsubscribe(self, wanted: str) -> None:
         """The broker forgets who has left, with what waits for it."""
-        if any(other.wanted == wanted for other in self._listening):
+        id_ = self._forget(wanted)
+        if id_ is None:
             return
-        for incoming in [one for one in self._parked if packets.is_match(wanted, one.message.topic)]:
-            self._parked.remove(incoming)
-            incoming.acknowledge()
-        link = self._link
-        if link is None:
-            return
-        id_ = self._new_id()
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._asked[id_] = answer
-        link.write(packets.unsubscribe(id_, wanted))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSING_SECONDS):
                 await answer
         self._asked.pop(id_, None)
+
+    def _forget(self, wanted: str) -> int | None:
+        """The id of what the broker was asked, if there was something to ask."""
+        if any(other.wanted == wanted for other in self._listening):
+            return None
+        for incoming in [one for one in self._parked if packets.is_match(wanted, one.message.topic)]:
+            self._parked.remove(incoming)
+            incoming.acknowledge()
+        if self._link is None:
+            return None
+        id_ = self._new_id()
+        self._link.write(packets.unsubscribe(id_, wanted))
+        return id_
 
     def give_back(self, incoming: Incoming) -> None:
         """Nobody has handled it: it is for who subscribes next, because on one connection the broker sends it once."""
@@ -332,9 +354,14 @@ class Client:
         exact = next((one for one in self._listening if one.wanted == topic), None)
         found = exact or next((one for one in self._listening if packets.is_match(one.wanted, topic)), None)
         if found is None:
-            log.debug(f"mqtt: no subscription for a message of topic {topic}")
             if incoming.can_wait:
                 self._parked.append(incoming)
+                if len(self._parked) == MANY_PARKED and self._listening:
+                    log.warning(
+                        f"mqtt: many messages wait to which nobody subscribes now, such as those of topic {topic}, and "
+                        f"may hold up others. An earlier subscription of {self._id} is why they come: one that ends "
+                        "for good has the metadata unsubscribeOnClose"
+                    )
             return
         self._hand_over(found, incoming)
 
@@ -378,13 +405,13 @@ class Client:
                 await self._is_down.wait()
                 # Two clients of one id throw each other out: less and less often, if nobody ends it.
                 pause = FIRST_PAUSE if loop.time() - self._began > LONGEST_PAUSE else min(pause * 2, LONGEST_PAUSE)
-            if not self._listening and not self._outgoing:
+            if not self._listening and not self._outgoing and not self._waiting:
                 self._is_needed.clear()
                 await self._is_needed.wait()
             await asyncio.sleep(pause * random.uniform(0.7, 1.3))
             try:
                 await self._connect()
-            except OSError as error:
+            except (OSError, Failed) as error:
                 log.error(f"mqtt: {error}")
                 pause = min(pause * 2, LONGEST_PAUSE)
 
@@ -404,7 +431,7 @@ class Client:
                         self._id, where.user, where.password, is_clean=self._is_clean, keep_alive=KEEP_ALIVE_SECONDS
                     )
                 )
-                code = await link.connected
+                code, has_session = await link.connected
         except TimeoutError:
             link.abort()
             raise OSError(f"{made}: the broker does not answer") from None
@@ -419,16 +446,18 @@ class Client:
             raise OSError(f"{made}: {_REASONS.get(code, f'refused with code {code}')}")
         if link.is_lost:
             raise OSError(f"{made}: the broker closed the connection")
-        self._begin(link)
+        self._begin(link, has_session)
 
-    def _begin(self, link: Link) -> None:
+    def _begin(self, link: Link, has_session: bool) -> None:
         self._link, self._began = link, asyncio.get_running_loop().time()
         self._is_down.clear()
         self._is_up.set()
         for listening in self._listening:
             self._ask_for(listening, link)
         for id_, outgoing in self._outgoing.items():
-            link.write(outgoing.packet(id_, True))
+            # With its session the broker has lost what it had received and was not yet to release.
+            outgoing.is_released = outgoing.is_released and has_session
+            link.write(outgoing.packet(id_, has_session))
 
     def _ask_for(self, listening: Listening, link: Link) -> None:
         id_ = self._new_id()

@@ -50,12 +50,14 @@ class Link(asyncio.Protocol):
         self._client, self._reader = client, packets.Reader()
         self._loop = asyncio.get_running_loop()
         self._heard = self._loop.time()
+        self._has_begun = False
         self._tick: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
         self.is_lost = False
         self.has_room, self.ended = asyncio.Event(), asyncio.Event()
         self.has_room.set()
-        self.connected: asyncio.Future[int] = self._loop.create_future()
+        self.connected: asyncio.Future[tuple[int, bool]] = self._loop.create_future()
+        """The broker's answer: 0 or why it refuses, and whether it still has our session."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's has another base
@@ -64,13 +66,22 @@ class Link(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._heard = self._loop.time()
         try:
+            if not self._has_begun:
+                self._has_begun = True
+                packets.check_begin(data)
             for packet in self._reader.feed(data):
-                if packet.kind != packets.CONNACK:
+                if packet.kind == packets.CONNACK:
+                    answer = packets.read_connack(packet)
+                    if not self.connected.done():
+                        self.connected.set_result(answer)
+                else:
                     self._client.take(self, packet)
-                elif not self.connected.done():
-                    self.connected.set_result(packet.body[1] if len(packet.body) > 1 else 3)
         except packets.Malformed as error:
-            log.error(f"mqtt: {error}; connecting again")
+            if not self.connected.done():
+                self.connected.set_exception(ConnectionError(f"this is no broker of MQTT: {error}"))
+                self.connected.exception()
+            else:
+                log.error(f"mqtt: {error}; connecting again")
             self.abort()
 
     def connection_lost(self, error: Exception | None) -> None:

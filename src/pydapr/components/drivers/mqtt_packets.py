@@ -73,6 +73,19 @@ def _head(data: bytearray, start: int) -> tuple[int, int] | None:
     raise Malformed("the length of a packet is malformed")
 
 
+def check_begin(data: bytes) -> None:
+    """Looks at the first bytes of a broker. Raises `Malformed`."""
+    if data[0] >> 4 != CONNACK:
+        raise Malformed("it does not begin with a CONNACK packet")
+
+
+def read_connack(packet: Packet) -> tuple[int, bool]:
+    """0, or the code of a refusal; and whether the broker has a session of ours. Raises `Malformed`."""
+    if len(packet.body) < 2:
+        raise Malformed("a CONNACK packet is malformed")
+    return packet.body[1], bool(packet.body[0] & 1)
+
+
 def read_publish(packet: Packet) -> Publish:
     """Raises `Malformed`."""
     body, qos = packet.body, packet.flags >> 1 & 3

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from pydapr.components import Seconds, Wrong, option, options
+from pydapr.net import tasks
 from pydapr.observe import logging
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ _ALREADY = ("23505", "42710", "42P07")
 """SQLSTATEs of what another is just making."""
 
 _CLEANING_SECONDS = 600.0
+
+RELEASE_SECONDS = 3.0
+"""How long a server has to get a connection ready for the next use."""
 
 
 @options
@@ -124,18 +128,24 @@ class Database:
                 raise Failed(f"failed to parse connection string: {error}", False) from None
 
     async def close(self) -> None:
-        if self._cleaning is not None:
-            self._cleaning.cancel()
-            await asyncio.wait((self._cleaning,))
-            self._cleaning = None
+        await tasks.stop((self._cleaning,))
+        self._cleaning = None
         if self._pool is not None:
             self._pool.terminate()
 
     @contextlib.asynccontextmanager
     async def connection(self, seconds: float = 0.0) -> "AsyncIterator[Connection]":
         """For as long as `seconds`, or the timeout."""
-        async with self.errors(seconds), self._pool.acquire() as connection:
-            yield connection
+        import asyncpg
+
+        async with self.errors(seconds):
+            connection = await self._pool.acquire()
+            try:
+                yield connection
+            finally:
+                # one whose server has stopped answering is thrown away, which takes nothing from what came of it
+                with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                    await self._pool.release(connection, timeout=RELEASE_SECONDS)
 
     @contextlib.asynccontextmanager
     async def lock(self) -> "AsyncIterator[Connection]":

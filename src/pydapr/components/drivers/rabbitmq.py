@@ -31,6 +31,9 @@ CONNECT_SECONDS = 30.0
 ANSWER_SECONDS, CLOSING_SECONDS = 20.0, 5.0
 """How long the broker may take for anything that is asked of it, and for that at the end."""
 
+PUBLISH_SECONDS = 60.0
+"""How long publishing may take, with all its tries and those of others that it has to wait for."""
+
 MOST_UNDER_WAY = 1000
 """Messages that a consumer has at a time where `prefetchCount` sets no limit."""
 
@@ -79,24 +82,6 @@ def place(url: str) -> Place:
     return made.replace(vhost=unquote(parts.path[1:])) if len(parts.path) > 1 else made
 
 
-def ttl(metadata: Mapping[str, str]) -> float | None:
-    """The seconds in `ttl` or `ttlInSeconds`, a duration or whole seconds; None without. Raises `ValueError`."""
-    text = find(metadata, "ttl") or find(metadata, "ttlInSeconds")
-    if not text:
-        return None
-    try:
-        return max(durations.parse(text), 0.0)
-    except ValueError:
-        pass
-    try:
-        seconds = int(text)
-    except ValueError:
-        raise ValueError(f"ttl value must be a valid integer: actual is '{text}'") from None
-    if seconds <= 0:
-        raise ValueError(f"ttl value must be higher than zero: actual is '{seconds}'")
-    return float(seconds)
-
-
 def priority(metadata: Mapping[str, str]) -> int | None:
     """`priority`, brought to what AMQP has. Raises `ValueError`."""
     text = metadata.get("priority")
@@ -140,6 +125,7 @@ class Server:
         self._where = where
         self._connection: AbstractConnection | None = None
         self._turn = asyncio.Lock()
+        self._failure, self._failed_at = Failed("", True), float("-inf")
         self._is_closed = False
         self.consumers: set[Consumer] = set()
 
@@ -178,14 +164,22 @@ class Server:
             await _end(channel)
 
     async def _connect(self) -> "AbstractConnection":
+        clock = asyncio.get_running_loop().time
+        asked_at = clock()
         async with self._turn:
             if self._is_closed:
                 raise Failed("component is closed", False)
             if self._connection is None or self._connection.is_closed or not self._connection.is_opened:
+                if self._failed_at > asked_at:  # a try for another failed meanwhile, which was one for us, too
+                    raise Failed(str(self._failure), self._failure.is_lost)
                 if self._connection is not None:
                     await _end(self._connection)
                     self._connection = None
-                self._connection = await self._try_to_connect()
+                try:
+                    self._connection = await self._try_to_connect()
+                except Failed as error:
+                    self._failure, self._failed_at = error, clock()
+                    raise
             return self._connection
 
     async def _try_to_connect(self) -> "AbstractConnection":
@@ -276,6 +270,20 @@ class Publisher:
         prepare: Callable[["AbstractChannel"], Awaitable[None]] | None = None,
     ) -> None:
         """`prepare` is called before the first message of an exchange on a channel. Raises `Failed`."""
+        try:
+            async with asyncio.timeout(PUBLISH_SECONDS):
+                await self._try_to_publish(exchange, routing_key, body, about, prepare)
+        except TimeoutError:
+            raise Failed("cannot publish: the broker does not answer", True) from None
+
+    async def _try_to_publish(
+        self,
+        exchange: str,
+        routing_key: str,
+        body: bytes,
+        about: "spec.Basic.Properties",
+        prepare: Callable[["AbstractChannel"], Awaitable[None]] | None,
+    ) -> None:
         for left in reversed(range(self._tries)):
             channel: AbstractChannel | None = None
             try:
@@ -346,6 +354,7 @@ class Consumer:
         self._deliveries: Deliveries[Delivery] = Deliveries(self._handle, is_parallel=is_parallel)
         self._channel: AbstractChannel | None = None
         self._own_tag = ""
+        self._is_closing = False
         self._keeping: asyncio.Task[None] | None = None
 
     async def begin(self, patience: float) -> None:
@@ -365,6 +374,7 @@ class Consumer:
 
     async def close(self) -> None:
         """Takes no further message, waits for those under way, and gives back what has not begun."""
+        self._is_closing = True
         try:
             await tasks.stop((self._keeping,))
             if self._leaves_first:
@@ -375,6 +385,7 @@ class Consumer:
 
     async def abandon(self) -> None:
         """Cancels what is under way; what is not acknowledged on a channel goes back to its queue with its end."""
+        self._is_closing = True
         self._server.consumers.discard(self)
         await tasks.stop((self._keeping,))
         await self._deliveries.stop()
@@ -429,14 +440,14 @@ class Consumer:
                 await channel.basic_nack(tag, requeue=outcome is False, wait=False)
 
     async def _keep(self, lost: asyncio.Event) -> None:
-        while True:
+        while not self._is_closing:  # the library may lose a cancellation
             await lost.wait()
             channel, self._channel = self._channel, None
             if channel is not None:
                 await _end(channel)
             self._deliveries.take()  # the broker has them, and sends them again
             log.error(f"rabbitmq: a consumer was lost; it comes back in {durations.text(self._pause)}")
-            while True:
+            while not self._is_closing:
                 await asyncio.sleep(self._pause)
                 try:
                     lost = await self._consume()

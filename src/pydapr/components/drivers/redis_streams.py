@@ -160,13 +160,14 @@ class Group(Subscription):
                     [name] = await self._reader.run(self._stream, [("CLIENT", "ID")])
                     self._name = name if isinstance(name, int) else 0
                 [reply] = await self._reader.run(self._stream, [read])
-            except OSError as error:
+                if not isinstance(reply, Exception):
+                    for _, entries in reply or ():
+                        self._take(entries)
+            except Exception as error:  # also an answer that makes no sense: reading goes on
                 reply = error
             finally:
                 self._is_reading = False
             if not isinstance(reply, Exception):
-                for _, entries in reply or ():
-                    self._take(entries)
                 if pause:
                     log.info(f"redis streams: reading from stream {self._stream} again")
                     pause = 0.0
@@ -240,14 +241,19 @@ class Group(Subscription):
     async def _work(self) -> None:
         """Handles messages until none waits."""
         queue, few = self._queue, self._rules.depth // 2
-        while queue and self._may_go_on():
-            async with self._turns:
-                if not queue or not self._may_go_on():
-                    return
-                id_, one = queue.popleft()
-                if len(queue) <= few:
-                    self._room.set()
-                await self._handle(id_, one)
+        try:
+            while queue and self._may_go_on():
+                async with self._turns:
+                    if not queue or not self._may_go_on():
+                        return
+                    id_, one = queue.popleft()
+                    if len(queue) <= few:
+                        self._room.set()
+                    await self._handle(id_, one)
+        finally:
+            # Now, not a turn of the loop later: what comes in between would wait for a worker that has ended.
+            if (task := asyncio.current_task()) is not None:
+                self._workers.discard(task)
 
     def _may_go_on(self) -> bool:
         """What cannot be delivered again is not left behind."""
@@ -292,9 +298,13 @@ class Group(Subscription):
 
     async def _reclaim(self) -> None:
         while True:
-            with suppress(OSError):  # the task that reads tells of it
+            try:
                 await self._settle()
                 await self._look_at_pending()
+            except OSError:
+                pass  # the task that reads tells of it
+            except Exception as error:
+                log.error(f"error retrieving pending Redis messages: {error!r}")
             await asyncio.sleep(self._rules.interval)
 
     async def _look_at_pending(self) -> None:

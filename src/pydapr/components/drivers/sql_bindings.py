@@ -24,6 +24,7 @@ EXEC, QUERY, CLOSE = "exec", "query", "close"
 
 class SqlBinding(OutputBinding):
     operations = (EXEC, QUERY, CLOSE)
+    seconds = SECONDS
 
     def __init__(self) -> None:
         self._is_closed = False

@@ -7,13 +7,14 @@ each other's way: there, reads are made between the writes.
 
 import asyncio
 import contextlib
+import os
 import re
 import threading
 import time
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import parse_qs, unquote, urlencode
 
 from pydapr.components import Wrong
 from pydapr.lib.record import Record
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     import sqlite3
 
 T = TypeVar("T")
+_File = tuple[int, int] | None
+
+_GONE = (-1, -1)
+"""Another file than any."""
 Work = Callable[["sqlite3.Connection"], T]
 
 IDENTIFIER = re.compile(r"[0-9A-Za-z_]+\Z")
@@ -34,16 +39,20 @@ MOST = 256
 _PAUSE = 0.005
 
 
-FULL = 13
+_FULL = 13
 """SQLite's code for a file, or a disk, that has no room."""
 
 
 class Failed(Exception):
-    """The database did not do it. `is_passing` says that trying again may help; `code` is SQLite's, if there is one."""
+    """The database did not do it. `is_passing` says that trying again may help."""
 
-    def __init__(self, message: str, is_passing: bool, code: int = 0) -> None:
+    def __init__(self, message: str, is_passing: bool) -> None:
         super().__init__(message)
-        self.is_passing, self.code = is_passing, code
+        self.is_passing = is_passing
+
+
+class Full(Failed):
+    """The file, or the disk that it is on, has no room."""
 
 
 class Place(Record):
@@ -54,6 +63,8 @@ class Place(Record):
     is_in_memory: bool
     path: str
     """For messages."""
+    file: str = ""
+    """As the system knows it; empty for none."""
 
 
 def place(connection_string: str, disable_wal: bool) -> Place:
@@ -78,7 +89,16 @@ def place(connection_string: str, disable_wal: bool) -> Place:
         (f"journal_mode({journal})", "synchronous(FULL)", *pragmas),
         is_in_memory,
         path,
+        _file_of(uri, is_in_memory),
     )
+
+
+def _file_of(uri: str, is_in_memory: bool) -> str:
+    """The path that SQLite reads from a URI."""
+    path = uri.removeprefix("file:")
+    if path.startswith("//"):
+        path = "/" + path[2:].partition("/")[2]  # behind the authority, which is empty, or this machine
+    return "" if is_in_memory else os.path.abspath(unquote(path.partition("#")[0]))
 
 
 def connect(where: Place, busy: float) -> "sqlite3.Connection":
@@ -139,6 +159,8 @@ class Database:
         self._prepare: Work[None] | None = None
         """What is done first, while nothing has been asked yet."""
 
+        self._tables: Work[None] | None = None
+        """What is done first with a file that has come in the place of another."""
         self._connecting: asyncio.Task[None] | None = None
         self._ended: list[tuple[SimpleQueue[_Job | None], asyncio.Future[None]]] = []
         """What each thread gets its work from, and what is done when it is over."""
@@ -149,7 +171,7 @@ class Database:
         With `on_use` that is done when something is asked for the first time, and once more if it fails.
         """
         self._is_open = True
-        self._prepare = prepare
+        self._prepare = self._tables = prepare
         if not on_use:
             await self._connect()
 
@@ -240,15 +262,13 @@ class Database:
         connected: "asyncio.Future[None]",
     ) -> None:
         try:
-            db = connect(self._where, self._busy)
-            if prepare is not None:
-                self._transact(db, "BEGIN EXCLUSIVE", lambda: prepare(db), lambda: self._is_open)
+            db, file = self._connected(prepare)
         except Exception as error:  # whatever it is, it belongs to who waits
             _call(loop, _fail, connected, Failed(str(error), False))
             return
         _call(loop, _succeed, connected)
         carry_out = self._write if queue is self._writes else self._read
-        with contextlib.closing(db):
+        try:
             is_last = False
             while not is_last:
                 jobs: list[_Job] = []
@@ -258,8 +278,42 @@ class Database:
                     # Nobody waits for what was cancelled before its turn.
                     if job is not None and not job.future.cancelled():
                         jobs.append(job)
-                carry_out(db, jobs)
+                try:
+                    if jobs and self._file() != file:
+                        # Somebody has taken the file away, or put another in its place: what is written into the
+                        # old one from now on nobody would ever find.
+                        db.close()
+                        file = _GONE
+                        db, file = self._connected(self._tables)
+                except Exception as error:
+                    for job in jobs:
+                        job.outcome = Failed(f"the file was taken away: {error}", True)
+                else:
+                    carry_out(db, jobs)
                 _call(loop, _settle, jobs)
+        finally:
+            db.close()
+
+    def _connected(self, prepare: Work[None] | None) -> "tuple[sqlite3.Connection, _File]":
+        """A connection, after `prepare`, and the file that it is to."""
+        db = connect(self._where, self._busy)
+        try:
+            if prepare is not None:
+                self._transact(db, "BEGIN EXCLUSIVE", lambda: prepare(db), lambda: self._is_open)
+            return db, self._file()
+        except BaseException:
+            db.close()
+            raise
+
+    def _file(self) -> "_File":
+        """The file that stands where this database is; None if none does."""
+        if not self._where.file:
+            return None
+        try:
+            found = os.stat(self._where.file)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
     def _read(self, db: "sqlite3.Connection", jobs: list[_Job]) -> None:
         for job in jobs:
@@ -333,8 +387,8 @@ def _failure(error: Exception, refusals: tuple[type[Exception], ...]) -> Excepti
 
     if isinstance(error, (Failed, *refusals)):
         return error
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return Failed(f"database error: {error}", isinstance(error, sqlite3.OperationalError), code)
+    kind = Full if getattr(error, "sqlite_errorcode", 0) & 0xFF == _FULL else Failed
+    return kind(f"database error: {error}", isinstance(error, sqlite3.OperationalError))
 
 
 def _call(loop: asyncio.AbstractEventLoop, what: Callable[..., None], *given: Any) -> None:

@@ -14,6 +14,7 @@ to see it. Times are milliseconds since 1970.
 """
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,9 @@ _LOOKED_AT = 2_000
 
 _REMOVED = 500
 """Messages that one cleaning removes, at most."""
+
+_SHOWN_BYTES = 8 << 20
+"""Bytes of messages after which a page for who looks is full."""
 
 _SCHEMA = (
     # AUTOINCREMENT: a number never comes twice, else a cursor would stand before what is new.
@@ -120,6 +124,8 @@ class Given(Record):
     has_more: bool
     """Whether there may be more that could be had at once."""
     next_due: int | None
+    is_known: bool = True
+    """Whether the group is there; else it was forgotten, or the file is another, and members have to join again."""
 
 
 def make(db: "sqlite3.Connection") -> None:
@@ -153,10 +159,11 @@ def join(db: "sqlite3.Connection", topic: str, name: str, token: str, bell: str,
 
     The group's number.
     """
+    # A number that no other group has, not even one of another file that has come in the place of this.
     db.execute(
-        "INSERT INTO consumers (topic, name, cursor, seen) VALUES (?, ?, 0, ?) "
+        "INSERT INTO consumers (id, topic, name, cursor, seen) VALUES (?, ?, ?, 0, ?) "
         "ON CONFLICT (topic, name) DO UPDATE SET seen = excluded.seen",
-        (topic, name, now),
+        (int.from_bytes(os.urandom(6)), topic, name, now),
     )
     [consumer] = db.execute("SELECT id FROM consumers WHERE topic = ? AND name = ?", (topic, name)).fetchone()
     assert isinstance(consumer, int)
@@ -223,10 +230,10 @@ class _Taking:
 
     def run(self) -> Given:
         self._take_due()
-        self._take_new()
+        is_known = self._take_new()
         select = "SELECT MIN(due) FROM pending WHERE consumer = ? AND due IS NOT NULL"
         [due] = self._db.execute(select, (self._wish.consumer,)).fetchone()
-        return Given(self._taken, self._is_enough(), due)
+        return Given(self._taken, self._is_enough(), due, is_known)
 
     def _is_enough(self) -> bool:
         return len(self._taken) >= self._wish.most or self._looked_at >= _LOOKED_AT
@@ -256,11 +263,12 @@ class _Taking:
         _follow(self._db, self._wish.consumer, key, self._now)
         self._db.execute(_REMOVE, (number,))
 
-    def _take_new(self) -> None:
+    def _take_new(self) -> bool:
+        """Whether the group is there."""
         consumer, topic = self._wish.consumer, self._wish.topic
         found = self._db.execute("SELECT cursor FROM consumers WHERE id = ?", (consumer,)).fetchone()
         if found is None:
-            return  # forgotten, see `clean`: members join again now and then
+            return False
         [cursor] = found
         while not self._is_enough():
             rows = self._db.execute(_NEXT, (topic, cursor, self._wish.most - len(self._taken))).fetchall()
@@ -272,6 +280,7 @@ class _Taking:
             self._looked_at += len(rows)
         if cursor != found[0]:
             self._db.execute("UPDATE consumers SET cursor = ? WHERE id = ?", (cursor, consumer))
+        return True
 
     def _meet(self, number: int, row: Row) -> None:
         """A message for which this group has no row yet: it is taken, put off, or passed over."""
@@ -352,7 +361,26 @@ def make_room(db: "sqlite3.Connection") -> int:
 # -- looking --
 
 
-def browse(db: "sqlite3.Connection", topic: str, after: int, most: int, now: int) -> list[tuple[int, Row]]:
-    select = f"SELECT {_COLUMNS} FROM messages m WHERE m.topic = ? AND m.id > ? ORDER BY m.id LIMIT ?"
-    rows = ((number, _row(columns)) for number, *columns in db.execute(select, (topic, after, most)))
-    return [(number, row) for number, row in rows if row.expires is None or row.expires > now]
+def size(db: "sqlite3.Connection") -> int:
+    """Bytes of the file."""
+    [pages], [page] = db.execute("PRAGMA page_count").fetchone(), db.execute("PRAGMA page_size").fetchone()
+    assert isinstance(pages, int)
+    assert isinstance(page, int)
+    return pages * page
+
+
+def browse(db: "sqlite3.Connection", topic: str, after: int, most: int, now: int) -> tuple[list[tuple[int, Row]], bool]:
+    """Messages behind `after`, and whether there are more: than `most`, or than what fits on a page."""
+    select = (
+        f"SELECT {_COLUMNS} FROM messages m WHERE m.topic = ? AND m.id > ? AND (m.expires IS NULL OR m.expires > ?) "
+        "ORDER BY m.id"
+    )
+    found: list[tuple[int, Row]] = []
+    size = 0
+    for number, *columns in db.execute(select, (topic, after, now)):
+        if len(found) >= most or size >= _SHOWN_BYTES:
+            return found, True
+        row = _row(columns)
+        size += len(row.data)
+        found.append((number, row))
+    return found, False

@@ -69,6 +69,8 @@ class Reader(Subscription):
         return 0 if self._is_closing else self._concurrency - len(self.running)
 
     def start(self, taken: queue.Taken) -> None:
+        if taken.id in self.running:
+            return  # its time ran out while this process stood still; by taking it again it has more
         self._untold += 1
         self._all_told.clear()
         if self._is_closing:
@@ -86,7 +88,8 @@ class Reader(Subscription):
         row = taken.row
         again_at: int | None = 0
         try:
-            await self._handler(Message(row.topic, row.data, row.metadata, row.content_type))
+            # Without the content type: it is that of what the envelope holds, and would be taken for the message's.
+            await self._handler(Message(row.topic, row.data, row.metadata))
             again_at = None
         except NotProcessed as reason:
             log.error(f"Error processing message {taken.id} of {row.topic}: {reason}")
@@ -126,7 +129,8 @@ class Readers:
         self._lease = int(times.visibility * 1000)
         self._token = os.urandom(8).hex()
         self._by_topic: dict[str, list[Reader]] = {}
-        self._joined: set[int] = set()
+        self._is_forgotten = False
+        """Some group is not in the file any more."""
         self._membership = asyncio.Lock()
         self._ended: list[_Ended] = []
         self._has_work = asyncio.Event()
@@ -152,7 +156,7 @@ class Readers:
         await self._database.close()
 
     def _work_at_end(self) -> sqlite.Work[None]:
-        turn, token, lease, consumers = self._turn(self._ended, []), self._token, self._lease, self._joined
+        turn, token, lease, consumers = self._turn(self._ended, []), self._token, self._lease, self._consumers()
 
         def work(db: "sqlite3.Connection") -> None:
             now = _now()
@@ -223,9 +227,9 @@ class Readers:
                 except asyncio.CancelledError:
                     self._ended = [*ended, *self._ended]  # told once more at the end, which does no harm
                     raise
-                except sqlite.Failed as error:
+                except Exception as error:  # also a fault of ours: the subscriptions go on
                     if not is_failing:
-                        log.error(f"No messages are taken until the database answers again: {error}")
+                        log.error(f"No messages are taken until the database answers again: {_worded(error)}")
                     is_failing = True
                     self._ended = [*ended, *self._ended]
                     for one in wishing:
@@ -258,6 +262,8 @@ class Readers:
         )
 
     def _hand_out(self, reader: Reader, given: queue.Given) -> None:
+        if not given.is_known:
+            self._is_forgotten = True
         for taken in given.taken:
             reader.start(taken)
         look = _LOOK_SECONDS if self._bell.path else _LOOK_WITHOUT_BELL_SECONDS
@@ -281,6 +287,9 @@ class Readers:
     def _all(self) -> list[Reader]:
         return [one for readers in self._by_topic.values() for one in readers]
 
+    def _consumers(self) -> list[int]:
+        return [one.consumer for one in self._all()]
+
     # -- leases and members --
 
     async def _keep(self) -> None:
@@ -295,14 +304,20 @@ class Readers:
                 if now >= next_renewal:
                     next_renewal = now + renewing
                     await self._renew()
+                if self._bell.is_gone:
+                    self._bell.close()
+                    self._bell.open(self._token)
+                    next_join = now
+                if self._is_forgotten:
+                    self._is_forgotten, next_join = False, now
                 if now >= next_join:
                     next_join = now + joining
                     await self._join_again()
-                await self._bury_dead([one.consumer for one in self._all()])
+                await self._bury_dead(self._consumers())
                 is_failing = False
-            except sqlite.Failed as error:
+            except Exception as error:
                 if not is_failing:
-                    log.error(f"Messages under way may be delivered to others, too: {error}")
+                    log.error(f"Messages under way may be delivered to others, too: {_worded(error)}")
                 is_failing = True
 
     async def _join_again(self) -> None:
@@ -334,6 +349,10 @@ class Readers:
 
     async def _bury(self, other: str) -> None:
         await self._database.write(lambda db: queue.bury(db, other, _now()), is_several=True)
+
+
+def _worded(error: Exception) -> str:
+    return str(error) if isinstance(error, sqlite.Failed) else repr(error)
 
 
 def _now() -> int:

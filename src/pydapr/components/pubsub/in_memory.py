@@ -56,10 +56,16 @@ class _Line(Subscription):
 
     def put(self, message: Message) -> None:
         self.waiting.append(message)
-        self._bytes += len(message.data)
         self._has_some.set()
-        if self._is_full():
+        self._count(len(message.data))
+
+    def _count(self, size: int) -> None:
+        """Bytes that came, or went. What is to come again counts like what waits."""
+        self._bytes += size
+        if len(self.waiting) + len(self._again) >= MOST_MESSAGES or self._bytes >= MOST_BYTES:
             self.has_room.clear()
+        else:
+            self.has_room.set()
 
     async def close(self) -> None:
         self._is_ending = True
@@ -85,9 +91,7 @@ class _Line(Subscription):
             await self._has_some.wait()
             while self.waiting and not self._is_ending:
                 message = self.waiting.popleft()
-                self._bytes -= len(message.data)
-                if not self.has_room.is_set() and not self._is_full():
-                    self.has_room.set()
+                self._count(-len(message.data))
                 try:
                     await self._handler(message)
                 except NotProcessed as reason:
@@ -101,9 +105,6 @@ class _Line(Subscription):
                 return
             self._has_some.clear()
 
-    def _is_full(self) -> bool:
-        return len(self.waiting) >= MOST_MESSAGES or self._bytes >= MOST_BYTES
-
     def _failed(self, message: Message, reason: str) -> None:
         log.error(reason)
         interval = self._bus.redeliver_interval
@@ -111,11 +112,13 @@ class _Line(Subscription):
             return
 
         def again() -> None:
+            self._bytes -= len(message.data)
             del self._again[handle]
             self.put(message)
 
         handle = asyncio.get_running_loop().call_later(interval, again)
         self._again[handle] = message
+        self._count(len(message.data))
 
 
 @component("pubsub.in-memory", Options)
@@ -143,6 +146,8 @@ class InMemory(PubSub):
     async def publish(self, message: Message) -> None:
         if self._is_closed:
             raise PubSubError("component is closed", Code.FAILED_PRECONDITION)
+        if message.content_type:  # that of what the envelope holds; subscribers would take it for the message's
+            message = Message(message.topic, message.data, message.metadata)
         lines = self._subscribed(message.topic)
         for line in lines:
             if not line.has_room.is_set():

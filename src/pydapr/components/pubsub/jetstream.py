@@ -35,8 +35,11 @@ DELIVER = {
 MOST_UNDER_WAY = 1000
 """Messages of a subscription at a time, where nobody acknowledges them."""
 
-AGAIN_SECONDS = 5.0
-"""How often a consumer that is gone is looked for again."""
+LOOK_SECONDS, AGAIN_SECONDS = 30.0, 5.0
+"""How often is looked whether the consumer is still there, and how often again when it is not."""
+
+Key = tuple[int, datetime.datetime]
+"""Which message of its stream it is: its number, and when it was published, as a stream may be made anew."""
 
 
 @options
@@ -192,12 +195,16 @@ class _Subscription(Subscription):
         self._connection, self._js, self._topic, self._stream = connection, js, topic, stream
         self._wanted, self._handler, self._delay, self._leave = wanted, handler, delay, leave
         self._acks = wanted.ack_policy != "none"
-        self._deliveries: Deliveries[Msg] = Deliveries(self._work, is_parallel=is_parallel)
+        self._deliveries: Deliveries[Key] = Deliveries(self._work, is_parallel=is_parallel)
+        self._here: dict[Key, Msg] = {}
+        """Messages that wait or are being handled, as they came last."""
         self._room = asyncio.Semaphore(MOST_UNDER_WAY)
         self._inbox: Inbox | None = None
-        self._consumer = ""
+        self._consumer = self._subject = ""
         self._created: object = None
         self._looking: asyncio.Task[None] | None = None
+        self._wants_look = asyncio.Event()
+        self._is_closing = False
         self._last, self._open = 0, set[int]()
         """The last message that came, and those that have come and are not acknowledged: by their number."""
 
@@ -210,8 +217,10 @@ class _Subscription(Subscription):
         except BaseException:
             await self._unsubscribe()
             raise
+        self._looking = asyncio.create_task(self._watch())
 
     async def close(self) -> None:
+        self._is_closing = True
         self._leave(self)
         try:
             await tasks.stop((self._looking,))
@@ -224,6 +233,7 @@ class _Subscription(Subscription):
 
     async def abandon(self) -> None:
         """Breaks off what is under way."""
+        self._is_closing = True
         self._leave(self)
         await tasks.stop((self._looking,))
         await self._unsubscribe()
@@ -231,9 +241,8 @@ class _Subscription(Subscription):
         await self._return(self._deliveries.take())
 
     def look(self) -> None:
-        """Looks whether the consumer is still there: the server forgets those of a subscription of its own."""
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.get_running_loop().create_task(self._restore())
+        """Looks now whether the consumer is still there: the server forgets those of a subscription of its own."""
+        self._wants_look.set()
 
     # -- the consumer --
 
@@ -241,7 +250,7 @@ class _Subscription(Subscription):
         subject = await self._shared_subject() or self._connection.new_inbox()
         self._inbox = await self._connection.subscribe(subject, queue=wanted.deliver_group or "", cb=self._arrive)
         made = await self._js.add_consumer(self._stream, wanted.evolve(deliver_subject=subject))
-        self._consumer = made.name
+        self._consumer, self._subject = made.name, subject
         self._created = (await self._js.stream_info(self._stream)).created
 
     async def _shared_subject(self) -> str:
@@ -257,12 +266,22 @@ class _Subscription(Subscription):
         is_ours = found.config is not None and found.config.deliver_group == self._wanted.deliver_group
         return (found.config.deliver_subject or "") if is_ours and found.config is not None else ""
 
+    async def _watch(self) -> None:
+        # The library waits by `wait_for`, which loses a cancellation that comes together with the answer.
+        while not self._is_closing:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._wants_look.wait()
+            self._wants_look.clear()
+            await self._restore()
+
     async def _restore(self) -> None:
-        while True:
+        while not self._is_closing:
             try:
                 with nats.mapped():
-                    await self._js.consumer_info(self._stream, self._consumer)
-                return
+                    found = await self._js.consumer_info(self._stream, self._consumer)
+                if found.config is None or found.config.deliver_subject == self._subject:
+                    return
             except nats.Failed as error:
                 if not error.is_missing:
                     await asyncio.sleep(AGAIN_SECONDS)
@@ -314,30 +333,38 @@ class _Subscription(Subscription):
             if reply:
                 await self._connection.publish(reply)
             return
-        number = _number(message)
-        if not number:
+        key = _key(message)
+        if key is None:
             log.error(f"jetstream: a message of {message.subject} is none of a stream")
             return
+        if key in self._here:
+            # The server has waited long enough, but it is still here: handled twice, such messages would only
+            # become more. What is said of it in the end is said of this copy.
+            self._here[key] = message
+            return
         await self._room.acquire()
-        self._last = max(self._last, number)
+        self._here[key] = message
+        self._last = max(self._last, key[0])
         if self._acks:
-            self._open.add(number)
-        self._deliveries.put(message)
+            self._open.add(key[0])
+        self._deliveries.put(key)
 
-    async def _work(self, message: "Msg") -> None:
+    async def _work(self, key: Key) -> None:
+        message = self._here[key]
         try:
             await self._handler(Message(self._topic, message.data, {"Topic": message.subject}))
         except NotProcessed as error:
             log.error(f"jetstream: message of {message.subject} was not processed: {error}")
-            await self._refuse(message, self._delay)
+            await self._refuse(self._here.pop(key), self._delay)
         except BaseException:
-            await self._refuse(message, 0)
+            await self._refuse(self._here.pop(key), 0)
             raise
         else:
+            last = self._here.pop(key)
             if self._acks:
-                self._open.discard(_number(message))
+                self._open.discard(key[0])
                 with contextlib.suppress(nats.Failed), nats.mapped():
-                    await message.ack()
+                    await last.ack()
         finally:
             self._room.release()
 
@@ -346,19 +373,20 @@ class _Subscription(Subscription):
             with contextlib.suppress(nats.Failed), nats.mapped():
                 await message.nak(delay or None)
 
-    async def _return(self, left: "Sequence[Msg]") -> None:
-        for message in left:
-            await self._refuse(message, 0)
+    async def _return(self, left: Sequence[Key]) -> None:
+        for key in left:
+            await self._refuse(self._here.pop(key), 0)
         with contextlib.suppress(nats.Failed), nats.mapped():
             if self._connection.is_connected:
                 await self._connection.flush(timeout=int(nats.CLOSING_SECONDS))
 
 
-def _number(message: "Msg") -> int:
-    """Which message of its stream it is; 0 for what did not come by a consumer."""
+def _key(message: "Msg") -> Key | None:
+    """None for what did not come by a consumer."""
     from nats.errors import Error
 
     try:
-        return message.metadata.sequence.stream
+        told = message.metadata
     except (Error, ValueError, IndexError):
-        return 0
+        return None
+    return told.sequence.stream, told.timestamp

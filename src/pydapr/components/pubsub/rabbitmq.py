@@ -20,7 +20,7 @@ from pydapr.components.pubsub import (
     PubSubError,
     Subscription,
 )
-from pydapr.lib import truth
+from pydapr.lib import truth, ttl
 from pydapr.observe import logging
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class RabbitMQ(PubSub):
         if options.concurrency_mode not in MODES:
             raise Wrong(f"invalid concurrencyMode {options.concurrency_mode}")
         try:
-            self._seconds = rabbitmq.ttl({"ttl": options.ttl_in_seconds})
+            self._seconds = ttl.of({"ttl": options.ttl_in_seconds})
         except ValueError as error:
             raise Wrong(f"parse RabbitMQ ttl metadata with error: {error}") from None
         self._options = options
@@ -235,7 +235,7 @@ class RabbitMQ(PubSub):
 
     def _ttl(self, metadata: Mapping[str, str]) -> float | None:
         try:
-            own = rabbitmq.ttl(metadata)
+            own = ttl.of(metadata)
         except ValueError as error:
             log.warning(f"rabbitmq pub/sub: failed to parse the time to live: {error}, it is ignored.")
             own = None

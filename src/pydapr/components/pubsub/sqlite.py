@@ -29,7 +29,7 @@ from pydapr.components.pubsub import (
     PubSubError,
     Subscription,
 )
-from pydapr.lib import durations
+from pydapr.lib import ttl
 from pydapr.net import tasks
 from pydapr.observe import logging
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 log = logging.get("dapr.contrib")
 
 _CLEAN_SECONDS = 30.0
-_TTL = ("ttl", "ttlinseconds")
+_JUMP_SECONDS = 60.0
 _KEYS = ("partitionkey", "orderingkey")
 _LONGEST_TTL = 1e10
 """Seconds, some centuries."""
@@ -92,7 +92,7 @@ class Sqlite(PubSub):
             raise Wrong("metadata property connectionString: name a file; in memory there is pubsub.in-memory")
         self._where = where.replace(pragmas=(*where.pragmas, "journal_size_limit(16777216)"))
         self._publishing = sqlite.Database(self._where, options.busy_timeout, options.timeout, reads_apart=False)
-        self._bell = Bell(self._where.path.removeprefix("file:"), self._rung)
+        self._bell = Bell(self._where.file, self._rung)
         self._readers: Readers | None = None
         self._opening = asyncio.Lock()
         self._to_ring: set[tuple[str, str]] = set()
@@ -139,10 +139,10 @@ class Sqlite(PubSub):
         self._keep_small()
         try:
             bells = await self._put(rows)
-        except sqlite.Failed as error:
-            if error.code != sqlite.FULL:
-                raise PubSubError(str(error)) from None
+        except sqlite.Full:
             bells = await self._put_when_full(rows)
+        except sqlite.Failed as error:
+            raise PubSubError(str(error)) from None
         topic = rows[0].topic
         if self._readers is not None:
             self._readers.wake(topic)
@@ -155,11 +155,16 @@ class Sqlite(PubSub):
     async def _put_when_full(self, rows: Sequence[queue.Row]) -> list[str]:
         """Raises `PubSubError`."""
         path, most = self._where.path, self._options.max_size
-        with contextlib.suppress(sqlite.Failed):
-            removed = await self._publishing.write(queue.make_room, is_several=True)
-            if removed:
+        try:
+            while removed := await self._publishing.write(queue.make_room, is_several=True):
                 log.warning(f"{path} is full: the {removed} oldest messages of topics that nobody subscribed to go")
-                return await self._put(rows)
+                with contextlib.suppress(sqlite.Full):
+                    return await self._put(rows)
+            size = await self._publishing.read(queue.size)
+        except sqlite.Failed as error:
+            raise PubSubError(f"{path}: {error}") from None
+        if size < most * 0.9 - sum(len(row.data) for row in rows):
+            raise PubSubError(f"{path}: its disk has no room, the file has {size} bytes of the {most} that it may have")
         raise PubSubError(
             f"{path} is full: it has the {most} bytes that `maxSize` allows, of messages that subscribers have not had"
         )
@@ -234,14 +239,13 @@ class Sqlite(PubSub):
             raise PubSubError(f"there is no message {after!r} to go on after")
         first, now = int(after or "0"), _now()
         try:
-            found = await self._publishing.read(lambda db: queue.browse(db, topic, first, most + 1, now))
+            shown, has_more = await self._publishing.read(lambda db: queue.browse(db, topic, first, most, now))
         except sqlite.Failed as error:
             raise PubSubError(str(error)) from None
-        shown = found[:most]
         return [
             Browsed(str(number), Message(row.topic, row.data, row.metadata, row.content_type), row.published / 1000)
             for number, row in shown
-        ], str(shown[-1][0]) if len(found) > most and shown else ""
+        ], str(shown[-1][0]) if has_more else ""
 
     # -- keeping the file small --
 
@@ -254,8 +258,12 @@ class Sqlite(PubSub):
 
     async def _clean(self) -> None:
         retention = int(self._options.retention * 1000)
+        looked = _now()
         while True:
             await asyncio.sleep(_CLEAN_SECONDS)
+            before, looked = looked, _now()
+            if looked - before > (_CLEAN_SECONDS + _JUMP_SECONDS) * 1000:
+                continue  # the machine slept, or its clock was set: all members say that they are there first
             silent, self._silent = self._silent, set()
             try:
                 if silent:
@@ -304,24 +312,14 @@ def _row(message: Message) -> queue.Row:
     if message.metadata:
         given = {name.lower(): value for name, value in message.metadata.items() if value}
         key = next((given[name] for name in _KEYS if name in given), None)
-        ttl = next((given[name] for name in _TTL if name in given), None)
-        if ttl is not None:
-            expires = max(now, due or 0) + int(_seconds(ttl) * 1000)
+        expires = _expires(message.metadata, max(now, due or 0))
     return queue.Row(message.topic, now, due, expires, key, message.content_type, message.metadata, message.data)
 
 
-def _seconds(ttl: str) -> float:
-    """A duration, or a number of seconds, as the original reads them for all brokers. Raises `PubSubError`."""
+def _expires(metadata: Mapping[str, str], begin: int) -> int | None:
+    """Raises `PubSubError`."""
     try:
-        return min(max(durations.parse(ttl), 0.0), _LONGEST_TTL)
-    except ValueError:
-        pass
-    try:
-        seconds = int(ttl) if ttl.isascii() and "_" not in ttl else None
-    except ValueError:
-        seconds = None
-    if seconds is None:
-        raise PubSubError(f"ttl value must be a valid integer: actual is '{ttl}'")
-    if seconds <= 0:
-        raise PubSubError(f"ttl value must be higher than zero: actual is '{ttl}'")
-    return min(seconds, _LONGEST_TTL)
+        seconds = ttl.of(metadata)
+    except ValueError as error:
+        raise PubSubError(str(error)) from None
+    return None if seconds is None else begin + int(min(seconds, _LONGEST_TTL) * 1000)

@@ -56,6 +56,13 @@ class LocalFile(SecretStore):
             changed()
 
     def _read(self, content: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+        """Raises `Wrong`."""
+        try:
+            return self._secrets_in(content)
+        except RecursionError:
+            raise Wrong(f"secrets file {self._path} is nested too deeply") from None
+
+    def _secrets_in(self, content: Mapping[str, Any]) -> dict[str, dict[str, str]]:
         if self._is_multi_valued:
             return {
                 name: self._flat(value) if isinstance(value, dict | list) else {name: _text(value)}

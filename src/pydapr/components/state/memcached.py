@@ -73,6 +73,7 @@ class _Server:
         return await asyncio.open_connection(*dial.split(self._address))
 
     def close(self) -> None:
+        self._most_idle = 0  # what is under way keeps none
         while self._idle:
             self._idle.pop()[1].close()
 
@@ -96,7 +97,7 @@ class Memcached(StateStore):
     async def open(self) -> None:
         for server in self._servers:
             try:
-                await server.ask(b"version\r\n", _line)
+                await server.ask(b"version\r\n", _version)
             except StateError as error:
                 raise OSError(str(error)) from None
 
@@ -112,15 +113,13 @@ class Memcached(StateStore):
     async def set(self, request: Set) -> None:
         raw = _checked(request.key)
         head = b"set %s 0 %d %d\r\n" % (raw, _end(request.metadata), len(request.value))
-        answer = await self._server(raw).ask(b"".join((head, request.value, b"\r\n")), _line)
-        if answer != b"STORED":
-            raise StateError(f"failed to set key {request.key}: {answer.decode('utf-8', 'replace')}")
+        read = _one_of((b"STORED",), f"failed to set key {request.key}")
+        await self._server(raw).ask(b"".join((head, request.value, b"\r\n")), read)
 
     async def delete(self, request: Delete) -> None:
         raw = _checked(request.key)
-        answer = await self._server(raw).ask(b"delete %s\r\n" % raw, _line)
-        if answer not in (b"DELETED", b"NOT_FOUND"):
-            raise StateError(f"failed to delete key {request.key}: {answer.decode('utf-8', 'replace')}")
+        read = _one_of((b"DELETED", b"NOT_FOUND"), f"failed to delete key {request.key}")
+        await self._server(raw).ask(b"delete %s\r\n" % raw, read)
 
     def _server(self, key: bytes) -> _Server:
         return self._servers[zlib.crc32(key) % len(self._servers) if len(self._servers) > 1 else 0]
@@ -147,6 +146,22 @@ async def _line(reader: asyncio.StreamReader) -> bytes:
     except asyncio.LimitOverrunError as error:
         raise OSError(f"the server does not speak memcached's protocol: {error}") from None
     return line[:-2]
+
+
+async def _version(reader: asyncio.StreamReader) -> None:
+    if not (await _line(reader)).startswith(b"VERSION"):
+        raise OSError("the server does not speak memcached's protocol")
+
+
+def _one_of(good: Sequence[bytes], failure: str) -> "Read[None]":
+    """Reads one of the answers that mean success. After another one nobody knows what the server says next."""
+
+    async def read(reader: asyncio.StreamReader) -> None:
+        answer = await _line(reader)
+        if answer not in good:
+            raise StateError(f"{failure}: {answer.decode('utf-8', 'replace')}")
+
+    return read
 
 
 async def _value(reader: asyncio.StreamReader) -> bytes | None:

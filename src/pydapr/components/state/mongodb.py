@@ -7,6 +7,7 @@ data when they are none. Transactions need a replica set (`replicaSet` among `pa
 import contextlib
 import datetime
 import json
+import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -35,6 +36,7 @@ KEY, VALUE, ETAG, END = "_id", "value", "_etag", "_ttl"
 _CONCERNS = frozenset({"", "local", "majority", "available", "linearizable", "snapshot"})
 _WRITE_SECONDS = 5.0
 _MOST, _LEAST = 2**63 - 1, -(2**63)
+_PAGE = re.compile(r"[0-9]{1,18}\Z")
 _COMPARISONS = {"NEQ": "$ne", "GT": "$gt", "GTE": "$gte", "LT": "$lt", "LTE": "$lte"}
 _LAST = "\U0010ffff"
 
@@ -80,11 +82,11 @@ class MongoDB(StateStore):
         given, seconds = self._options, self._options.operation_timeout or 5.0
         servers = int(given.writeconcern) if given.writeconcern.isdigit() else given.writeconcern or 1
         try:
-            self._client = AsyncMongoClient(
-                self._address, appname=f"dapr-{DAPR_VERSION}", timeoutMS=int(seconds * 1000), tz_aware=True,
-                serverSelectionTimeoutMS=int(seconds * 1000),
-            )  # fmt: skip
             with _translated():
+                self._client = AsyncMongoClient(
+                    self._address, appname=f"dapr-{DAPR_VERSION}", timeoutMS=int(seconds * 1000), tz_aware=True,
+                    serverSelectionTimeoutMS=int(seconds * 1000),
+                )  # fmt: skip
                 await self._client.admin.command("ping")
                 self._documents = self._client[given.database_name].get_collection(
                     given.collection_name,
@@ -142,7 +144,7 @@ class MongoDB(StateStore):
     async def query(self, query: queries.Query, *, metadata: Mapping[str, str] = NO_METADATA) -> Matches:
         begin = 0
         if query.token:
-            if not query.token.isdigit():
+            if not _PAGE.match(query.token):
                 raise StateError(f"{query.token!r} is no token of a page")
             begin = int(query.token)
         wanted = _filter(query.filter) if query.filter is not None else {}
@@ -212,7 +214,7 @@ def _errors() -> tuple[type[Exception], ...]:
     from bson.errors import BSONError
     from pymongo.errors import PyMongoError
 
-    return (PyMongoError, BSONError, ValueError)
+    return (PyMongoError, BSONError, ValueError, OverflowError, RecursionError)
 
 
 @contextlib.contextmanager
@@ -245,10 +247,10 @@ def _kept(request: Set) -> Any:
     if request.is_json:
         try:
             found = json.loads(request.value)
-        except ValueError:
-            found = ""
-        if not isinstance(found, str) and _fits(found):
-            return found
+            if not isinstance(found, str) and _fits(found):
+                return found
+        except (ValueError, RecursionError):
+            pass  # it stays text
     try:
         return request.value.decode()
     except UnicodeDecodeError:

@@ -26,6 +26,7 @@ from pydapr.components.state import (
     StateStore,
     Unavailable,
 )
+from pydapr.net import tasks
 from pydapr.observe import logging
 
 log = logging.get("dapr.contrib")
@@ -86,10 +87,8 @@ class Mysql(StateStore):
             self._cleaning = asyncio.create_task(self._clean(self._options.cleanup_interval))
 
     async def close(self) -> None:
-        if self._cleaning is not None:
-            self._cleaning.cancel()
-            await asyncio.wait((self._cleaning,))
-            self._cleaning = None
+        await tasks.stop((self._cleaning,))
+        self._cleaning = None
         self._database.close()
 
     async def get(self, key: str, *, consistency: str = "", metadata: Mapping[str, str] = NO_METADATA) -> Item | None:

@@ -28,6 +28,7 @@ from pydapr.components.state import (
     Unavailable,
 )
 from pydapr.lib import query as queries
+from pydapr.net import tasks
 from pydapr.observe import logging
 
 if TYPE_CHECKING:
@@ -97,10 +98,8 @@ class Sqlite(StateStore):
             self._cleaning = asyncio.create_task(self._clean())
 
     async def close(self) -> None:
-        if self._cleaning is not None:
-            self._cleaning.cancel()
-            await asyncio.wait((self._cleaning,))
-            self._cleaning = None
+        await tasks.stop((self._cleaning,))
+        self._cleaning = None
         await self._database.close()
 
     async def get(self, key: str, *, consistency: str = "", metadata: Mapping[str, str] = NO_METADATA) -> Item | None:

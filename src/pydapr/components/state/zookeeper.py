@@ -56,10 +56,17 @@ class ZooKeeper(StateStore):
 
     async def open(self) -> None:
         from kazoo.client import KazooClient  # the extra `zookeeper`
+        from kazoo.exceptions import KazooException
+        from kazoo.handlers.threading import KazooTimeoutError
 
         client = KazooClient(hosts=self._servers, timeout=self._session)
         self._client = client
-        await thread.run(client.start, SECONDS)
+        try:
+            await thread.run(client.start, SECONDS)
+        except KazooTimeoutError:
+            raise OSError(f"no session with ZooKeeper at {self._servers} within {SECONDS:g} s") from None
+        except KazooException as error:
+            raise OSError(f"ZooKeeper at {self._servers}: {error or type(error).__name__}") from None
 
     async def close(self) -> None:
         if self._client is not None:

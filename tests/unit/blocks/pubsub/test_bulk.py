@@ -80,6 +80,12 @@ class Seen:
     async def delivered(self, wanted: Subscribed, event: Event) -> None:
         self.ids.add(event.fields["id"])
 
+    async def begin(self, wanted: Subscribed, event: Event) -> bool:
+        raise NotImplementedError
+
+    def end(self, wanted: Subscribed, event: Event) -> None:
+        raise NotImplementedError
+
 
 def entry(name: str, **more: str) -> Entry:
     fields = {"id": name, "type": "y", "specversion": "1.0", "datacontenttype": "application/json", "data": 1, **more}
@@ -282,3 +288,88 @@ def test_a_bulk_says_of_which_broker_it_is() -> None:
     sent = Bulk("mypub", "orders", "/all", ())
     assert sent.metadata == {"pubsubName": "mypub"}
     assert bulk.KIND == "com.dapr.event.sent.bulk"
+
+
+def test_a_fault_of_ours_gives_all_back() -> None:
+    def faulty(sent: Bulk) -> Mapping[str, Outcome]:
+        raise KeyError("x")
+
+    assert list(deliver(App(faulty), [entry("a"), entry("b")])) == ["a", "b"]
+
+
+class _Bringing(Subscription):
+    """Has one bulk under way; cancelling its end cancels that, as the contract says."""
+
+    def __init__(self, under_way: "asyncio.Task[Mapping[str, str]]") -> None:
+        self._under_way = under_way
+
+    async def close(self) -> None:
+        try:
+            await asyncio.wait((self._under_way,))
+        finally:
+            self._under_way.cancel()
+
+
+@pytest.mark.parametrize(("answer", "is_done"), [(each(), True), (each(b=Refused("no")), False), (broken, False)])
+def test_what_fails_during_the_end_stays_with_the_broker(
+    answer: Callable[[Bulk], Mapping[str, Outcome]], is_done: bool
+) -> None:
+    async def run() -> None:
+        letters, gate, has_begun = Letters(), asyncio.Event(), asyncio.Event()
+
+        class Held(App):
+            async def deliver(self, sent: Bulk) -> Mapping[str, Outcome]:
+                has_begun.set()
+                await gate.wait()
+                return await super().deliver(sent)
+
+        broker = Broker("mypub", InMemory(Options(redeliver_interval=Seconds(0))))
+        wanted = Subscribed("mypub", "orders", EVERYTHING, dead_letter="dead", bulk=Bulked())
+        delivery = BulkDelivery(broker, wanted, Held(answer), Around(letters.publish), 0.0)
+        given = asyncio.ensure_future(delivery.deliver_many([entry("a"), entry("b")]))
+        await has_begun.wait()
+        ending = asyncio.ensure_future(delivery.close(_Bringing(given)))
+        await asyncio.sleep(0)
+        gate.set()
+        async with asyncio.timeout(10):
+            await ending
+        await asyncio.wait((given,))
+        assert given.cancelled() is not is_done
+        assert letters.found == []
+
+    asyncio.run(run())
+
+
+def test_what_failed_during_the_end_comes_to_the_next_subscription() -> None:
+    async def run() -> None:
+        made = InMemory(Options(redeliver_interval=Seconds(0)))
+        gate, has_begun, has_come = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        broker = Broker("mypub", made)
+        wanted = Subscribed("mypub", "orders", EVERYTHING, bulk=Bulked(1))
+
+        class Failing(App):
+            async def deliver(self, sent: Bulk) -> Mapping[str, Outcome]:
+                has_begun.set()
+                await gate.wait()
+                raise NotTaken("the app is going")
+
+        class Taking(App):
+            async def deliver(self, sent: Bulk) -> Mapping[str, Outcome]:
+                has_come.set()
+                return each()(sent)
+
+        first = BulkDelivery(broker, wanted, Failing(), Around(Letters().publish), 0.0)
+        subscription = await first.subscribe(broker)
+        async with asyncio.timeout(20):
+            await made.publish(entry("a").message)
+            await has_begun.wait()
+            ending = asyncio.ensure_future(first.close(subscription))
+            await asyncio.sleep(0)
+            gate.set()
+            await ending
+            second = BulkDelivery(broker, wanted, Taking(), Around(Letters().publish), 0.0)
+            subscription = await second.subscribe(broker)
+            await has_come.wait()
+            await second.close(subscription)
+
+    asyncio.run(run())

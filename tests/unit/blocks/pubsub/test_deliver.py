@@ -76,6 +76,11 @@ class World:
     async def delivered(self, wanted: Subscribed, event: Event) -> None:
         self.known.append(event.fields["id"])
 
+    async def begin(self, wanted: Subscribed, event: Event) -> bool:
+        return await self.is_new(wanted, event)
+
+    def end(self, wanted: Subscribed, event: Event) -> None: ...
+
     async def give(self, data: bytes = GOOD, topic: str = "orders", **metadata: str) -> str:
         """The reason why the message goes back to the broker; "" when it does not."""
         try:
@@ -312,3 +317,7 @@ async def test_a_broker_has_the_time_it_needs_to_end_a_subscription() -> None:
     slow = Slow()
     await World(App()).delivery.close(slow)
     assert slow.has_ended
+
+
+async def test_a_fault_of_ours_gives_the_message_back() -> None:
+    assert "KeyError" in await World(App(KeyError("x"))).give()

@@ -81,3 +81,23 @@ def test_an_event_expires_at_its_time(expiration: object, has_expired: bool) -> 
 
 def test_values_are_shown_as_the_original_shows_them() -> None:
     assert [events.shown(value) for value in ("x", None, 5, True)] == ["x", "<nil>", "5", "true"]
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (rb'"\ud83d"', "\ufffd"),
+        (rb'"\udc00x\ud83d\ude00"', "\ufffdx\U0001f600"),
+        (rb'"\\ud800 \ud800"', "\\ud800 \ufffd"),
+        (b'"\\ud800 \xff"', "\ufffd \ufffd"),
+        (b'"\xff"', "\ufffd"),
+    ],
+)
+def test_what_is_no_text_is_replaced(data: bytes, text: str) -> None:
+    assert events.decode(b'{"id":' + data + b"}") == {"id": text}
+
+
+@pytest.mark.parametrize("data", [b'{"id":"\\ud800"', b'{"a":1e999}', b"[" * 100_000, b'{"a":' * 100_000, b"\xff", b""])
+def test_what_is_no_json_is_unreadable(data: bytes) -> None:
+    with pytest.raises(events.Unreadable):
+        events.decode(data)

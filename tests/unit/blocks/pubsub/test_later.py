@@ -1,6 +1,8 @@
 """Messages that are to be delivered later: when, where they wait, and what happens when brokers or files fail."""
 
 import asyncio
+import contextlib
+import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 from time import time
@@ -137,6 +139,89 @@ async def test_a_message_of_a_broker_that_is_gone_stays(tmp_path: Path) -> None:
     due = await keeper.next_due()
     assert due is not None
     assert 1000 < due < (time() + 5) * 1000
+    await keeper.close()
+
+
+class Deaf(Fake):
+    """A broker that answers nothing; counts who has tried."""
+
+    def __init__(self, fault: Exception) -> None:
+        super().__init__()
+        self.tried = 0
+        self._fault = fault
+
+    async def publish(self, message: Message) -> None:
+        self.tried += 1
+        raise self._fault
+
+
+@pytest.mark.parametrize("fault", [PubSubError("away"), RuntimeError("a fault of the component")])
+async def test_a_broker_that_is_away_costs_others_nothing_and_is_not_asked_for_each_message(
+    tmp_path: Path, fault: Exception
+) -> None:
+    keeper = Spied(tmp_path / "kept.db")
+    for _ in range(250):
+        await keeper.hold(1000, "away", "t", "", {}, b"x")
+    await keeper.hold(2000, "ps", "t", "", {}, b"y")
+    fake, deaf = Fake(), Deaf(fault)
+    one = Later(keeper, {"ps": Broker("ps", fake), "away": Broker("away", deaf)}, ledger.Failed)
+    one.begin()
+    assert [message.data for message in await fake.await_some()] == [b"y"]
+    assert deaf.tried <= 2
+    await one.end()
+    left = await keeper.take(int(time() * 1000) + 10**6, 1000)
+    assert [message.data for message in left] == [b"x"] * 250
+    await keeper.close()
+
+
+async def test_what_was_taken_and_not_tried_at_the_end_is_for_others_at_once(tmp_path: Path) -> None:
+    keeper, begun, gate = Ledger(tmp_path / "kept.db"), asyncio.Event(), asyncio.Event()
+
+    class Slow(Fake):
+        async def publish(self, message: Message) -> None:
+            begun.set()
+            await gate.wait()
+            await super().publish(message)
+
+    for data in (b"1", b"2"):
+        await keeper.hold(1000, "ps", "t", "", {}, data)
+    one = Later(keeper, {"ps": Broker("ps", Slow())}, ledger.Failed)
+    one.begin()
+    async with asyncio.timeout(LIMIT):
+        await begun.wait()
+    ending = asyncio.create_task(one.end())
+    await asyncio.sleep(0)
+    gate.set()
+    await ending
+    assert [message.data for message in await keeper.take(int(time() * 1000) + 1, 10)] == [b"2"]
+    await keeper.close()
+
+
+async def test_file_that_could_not_be_made_is_tried_again(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    keeper = Ledger(tmp_path / "file" / "kept.db")
+    for _ in range(2):
+        with pytest.raises(ledger.Failed, match=r"exists|Not a directory"):
+            await keeper.hold(1, "ps", "t", "", {}, b"x")
+    (tmp_path / "file").unlink()
+    await keeper.hold(1, "ps", "t", "", {}, b"x")
+    assert await keeper.next_due() == 1
+    await keeper.close()
+
+
+async def test_file_is_where_it_is_said_to_be(tmp_path: Path) -> None:
+    keeper = Ledger(tmp_path / "what? #1 100%25" / "kept.db")
+    await keeper.hold(1, "ps", "t", "", {}, b"x")
+    assert keeper.is_there
+    await keeper.close()
+
+
+async def test_file_of_another_version_is_left_alone(tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "kept.db")) as db:
+        db.execute("PRAGMA user_version = 7")
+    keeper = Ledger(tmp_path / "kept.db")
+    with pytest.raises(ledger.Failed, match="tables are of version 7"):
+        await keeper.hold(1, "ps", "t", "", {}, b"x")
     await keeper.close()
 
 

@@ -33,7 +33,12 @@ class Fake(PubSub):
 
 
 class Store(InMemory):
-    is_down = False
+    is_down = is_silent = False
+
+    async def get(self, key: str, **more: Any) -> Any:
+        if self.is_silent:
+            raise StateError("away")
+        return await super().get(key, **more)
 
     async def delete(self, request: Delete) -> None:
         if self.is_down:
@@ -59,9 +64,11 @@ class World:
         if self.on_pause is not None:
             await self.on_pause()
 
-    async def begin(self, *operations: Set | Delete) -> list[Set | Delete]:
+    async def begin(self, *operations: Set | Delete, is_over: bool = True) -> list[Set | Delete]:
         planned, found = self.outbox.plan("store", operations, Trace(PARENT, b"s=t"))
         await self.outbox.put_aside("store", found)
+        if is_over:
+            self.outbox.over(planned)
         return planned
 
     @property
@@ -147,6 +154,28 @@ async def test_an_event_without_its_mark_is_not_published(discards: bool) -> Non
         with pytest.raises(NotProcessed, match="outbox state not found"):
             await world.outbox.forward("store", world.inner.got[0])
     assert world.told == []
+
+
+async def test_an_event_is_not_discarded_while_its_transaction_is_under_way() -> None:
+    world = World(discards=True)
+    planned = await world.begin(upsert("k", "1"), is_over=False)
+    with pytest.raises(NotProcessed, match="outbox state not found"):
+        await world.outbox.forward("store", world.inner.got[0])
+    await world.store.transact(planned, metadata={})
+    world.outbox.over(planned)
+    await world.outbox.forward("store", world.inner.got[0])
+    assert len(world.told) == 1
+
+
+async def test_an_event_is_not_discarded_because_the_store_does_not_answer() -> None:
+    world = World(discards=True)
+    await world.store.transact(await world.begin(upsert("k", "1")), metadata={})
+    world.store.is_silent = True
+    with pytest.raises(NotProcessed, match="away"):
+        await world.outbox.forward("store", world.inner.got[0])
+    world.store.is_silent = False
+    await world.outbox.forward("store", world.inner.got[0])
+    assert len(world.told) == 1
 
 
 async def test_an_old_event_without_its_mark_holds_up_no_other() -> None:

@@ -87,3 +87,13 @@ def test_the_app_comes_before_resources_and_each_topic_counts_once() -> None:
     assert [(each.pubsub, each.topic, each.dead_letter) for each in found] == [
         ("p", "a", "1"), ("p", "b", "5"), ("q", "b", "6"),
     ]  # fmt: skip
+
+
+def test_text_that_is_none_does_not_spoil_an_answer() -> None:
+    [one] = subscriptions.from_http(b'[{"pubsubname":"p","topic":"\xff","route":"/a"}]')
+    assert one.topic == "\ufffd"
+
+
+def test_an_answer_that_is_nested_too_deeply_is_invalid() -> None:
+    with pytest.raises(subscriptions.Invalid):
+        subscriptions.from_http(b"[" * 100_000)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -135,6 +136,47 @@ async def test_nothing_is_left_behind(file: str, tmp_path: Path) -> None:
     two.close()
 
     assert not entries(tmp_path)
+
+
+async def test_bell_that_was_taken_away_is_missed(file: str) -> None:
+    one = Bell(file, silent)
+    assert not one.is_gone
+    one.open("one")
+    assert not one.is_gone
+    os.unlink(one.path)
+    assert one.is_gone
+    one.close()
+    one.open("one")
+    assert not one.is_gone
+    one.close()
+
+
+def made(folder: Path, mode: int | None, elsewhere: Path) -> Path:
+    """A folder, or a link to one that is elsewhere."""
+    if mode is None:
+        folder.symlink_to(elsewhere)
+    else:
+        folder.mkdir()
+        folder.chmod(mode)
+    return folder
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o720, None])
+async def test_folder_that_another_may_change_has_no_bell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int | None
+) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as temporary:
+        monkeypatch.setenv("TMPDIR", temporary)
+        short = made(Path(temporary, f"pydapr-bells-{os.getuid()}"), mode, tmp_path)
+        one = Bell(str(tmp_path / ("x" * 120)), silent)
+        one.open("one")
+        assert (one.path, entries(short)) == ("", [])
+
+        if mode is not None:
+            os.chmod(short, 0o700)
+            one.open("one")
+            assert one.path == str(short / "one")
+            one.close()
 
 
 async def test_long_path_gets_a_bell_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

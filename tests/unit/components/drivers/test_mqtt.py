@@ -7,11 +7,13 @@ import pytest
 
 from pydapr.components.drivers import mqtt
 from pydapr.components.drivers import mqtt_packets as packets
+from pydapr.components.drivers.mqtt_link import Link
 from pydapr.components.drivers.mqtt_packets import Packet, Publish, Reader
+from pydapr.net import tasks
 
 SECONDS = 10.0
 CONNECT, SUBSCRIBE, UNSUBSCRIBE, PINGREQ, DISCONNECT = 1, 8, 10, 12, 14
-WELCOME = b"\x20\x02\x00\x00"
+WELCOME, WELCOME_BACK = b"\x20\x02\x00\x00", b"\x20\x02\x01\x00"
 
 
 class Connection:
@@ -59,11 +61,11 @@ class Broker:
         self._server = await asyncio.start_server(accept, "127.0.0.1", 0)
         return mqtt.place(f"tcp://127.0.0.1:{self._server.sockets[0].getsockname()[1]}")
 
-    async def next(self) -> Connection:
+    async def next(self, *, has_session: bool = False) -> Connection:
         """The next connection, which is welcome."""
         made = await asyncio.wait_for(self.waiting.get(), SECONDS)
         await made.expect(CONNECT)
-        made.send(WELCOME)
+        made.send(WELCOME_BACK if has_session else WELCOME)
         return made
 
     async def close(self) -> None:
@@ -153,7 +155,7 @@ async def test_message_that_was_not_acknowledged_is_sent_again_after_a_loss(meet
     first = await meeting.first.expect(packets.PUBLISH)
     meeting.first.drop()
 
-    second = await meeting.broker.next()
+    second = await meeting.broker.next(has_session=True)
     again = await second.expect(packets.PUBLISH)
     assert not publishing.done()
     second.send(packets.acknowledge(packets.PUBACK, number(again)))
@@ -170,11 +172,29 @@ async def test_message_sent_exactly_once_goes_on_where_it_was(meeting: Meeting) 
     await meeting.first.expect(packets.PUBREL)
     meeting.first.drop()
 
-    second = await meeting.broker.next()
+    second = await meeting.broker.next(has_session=True)
     await second.expect(packets.PUBREL)
     second.send(packets.acknowledge(packets.PUBCOMP, number(sent)))
 
     await asyncio.wait_for(publishing, SECONDS)
+
+
+async def test_message_sent_exactly_once_begins_anew_when_the_broker_has_lost_the_session(meeting: Meeting) -> None:
+    publishing = asyncio.create_task(meeting.client.publish("t", b"1", 2, is_retained=False))
+    sent = await meeting.first.expect(packets.PUBLISH)
+    meeting.first.send(packets.acknowledge(packets.PUBREC, number(sent)))
+    await meeting.first.expect(packets.PUBREL)
+    meeting.first.drop()
+
+    second = await meeting.broker.next()
+    again = await second.expect(packets.PUBLISH)
+    second.send(packets.acknowledge(packets.PUBREC, number(again)))
+    await second.expect(packets.PUBREL)
+    assert not publishing.done()
+    second.send(packets.acknowledge(packets.PUBCOMP, number(again)))
+
+    await asyncio.wait_for(publishing, SECONDS)
+    assert packets.read_publish(again).payload == b"1"
 
 
 async def test_message_is_acknowledged_when_it_is_handled_and_not_before(meeting: Meeting) -> None:
@@ -233,6 +253,20 @@ async def test_message_that_nobody_listens_to_waits_for_who_does(meeting: Meetin
     await listening.close()
 
 
+async def test_message_that_comes_as_the_subscription_ends_is_for_the_next_one(meeting: Meeting) -> None:
+    first, second = Inbox(), Inbox()
+    listening = await listen(meeting, meeting.first, first)
+    [packet] = Reader().feed(coming(b"late", 7))
+    meeting.client.take(Link(meeting.client), packet)
+
+    await listening.close()
+    again = await listen(meeting, meeting.first, second)
+
+    await asyncio.wait_for(second.began.wait(), SECONDS)
+    assert (first.seen, second.seen) == ([], [b"late"])
+    await again.close()
+
+
 async def test_unsubscribing_drops_what_waswaiting(meeting: Meeting) -> None:
     listening = await listen(meeting, meeting.first, Inbox())
     await listening.close()
@@ -271,6 +305,54 @@ async def test_connection_that_nobody_needs_is_not_made_again(meeting: Meeting) 
     await second.expect(packets.PUBLISH)
 
     await asyncio.wait_for(publishing, SECONDS)
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+async def test_message_waits_until_a_broker_that_is_away_is_back(meeting: Meeting, qos: int) -> None:
+    lost = asyncio.create_task(meeting.client.publish("t", b"0", 1, is_retained=False))
+    meeting.first.drop()
+    refused = await asyncio.wait_for(meeting.broker.waiting.get(), SECONDS)
+    await tasks.stop((lost,))
+    publishing = asyncio.create_task(meeting.client.publish("t", b"1", qos, is_retained=False))
+    await asyncio.sleep(0)  # it has begun
+    refused.drop()
+    (await asyncio.wait_for(meeting.broker.waiting.get(), SECONDS)).drop()
+
+    back = await meeting.broker.next()
+    sent = await back.expect(packets.PUBLISH)
+    back.send(packets.acknowledge(packets.PUBACK, number(sent)))
+
+    await asyncio.wait_for(publishing, SECONDS)
+
+
+async def test_subscribing_that_is_cancelled_leaves_nothing_with_the_broker(broker: Broker) -> None:
+    client = mqtt.Client(await broker.open(), "me", is_clean=True)
+    opening = asyncio.create_task(client.open())
+    connection = await broker.next()
+    await opening
+    listening = mqtt.Listening(client, "t", 1, Inbox(), lambda tries: 1)
+    subscribing = asyncio.create_task(client.subscribe(listening))
+    await connection.expect(SUBSCRIBE)
+
+    subscribing.cancel()
+
+    await connection.expect(UNSUBSCRIBE)
+    await asyncio.wait((subscribing,), timeout=SECONDS)
+    assert subscribing.cancelled()
+    await client.close()
+
+
+@pytest.mark.parametrize("said", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x20\x01\x00", coming(b"1", 1)])
+async def test_opening_says_when_there_is_another_server(broker: Broker, said: bytes) -> None:
+    client = mqtt.Client(await broker.open(), "me", is_clean=True)
+    opening = asyncio.create_task(client.open())
+    connection = await asyncio.wait_for(broker.waiting.get(), SECONDS)
+    await connection.expect(CONNECT)
+    connection.send(said)
+
+    with pytest.raises(OSError, match="this is no broker of MQTT"):
+        await asyncio.wait_for(opening, SECONDS)
+    await client.close()
 
 
 async def test_subscription_that_the_broker_refuses_is_an_error(meeting: Meeting) -> None:

@@ -1,6 +1,8 @@
 """How RabbitMQ is named in metadata, and what a message's metadata become of it."""
 
+import asyncio
 import sys
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -8,6 +10,8 @@ from pydapr import components
 from pydapr.components import Wrong
 from pydapr.components.drivers import rabbitmq
 from pydapr.components.drivers.rabbitmq import Place
+
+SECONDS = 10.0
 
 
 @pytest.mark.parametrize(
@@ -29,23 +33,6 @@ def test_no_places(url: str) -> None:
     with pytest.raises(Wrong) as raised:
         rabbitmq.place(url)
     assert "hidden" not in str(raised.value)
-
-
-@pytest.mark.parametrize(
-    ("metadata", "wanted"),
-    [
-        ({}, None), ({"ttlInSeconds": "5"}, 5.0), ({"ttl": "1m"}, 60.0), ({"TTLINSECONDS": "100ms"}, 0.1),
-        ({"ttl": "-1s"}, 0.0), ({"ttl": "0"}, 0.0), ({"ttl": ""}, None),
-    ],
-)  # fmt: skip
-def test_time_to_live(metadata: dict[str, str], wanted: float | None) -> None:
-    assert rabbitmq.ttl(metadata) == wanted
-
-
-@pytest.mark.parametrize("text", ["x", "-5", "1.5"])
-def test_no_time_to_live(text: str) -> None:
-    with pytest.raises(ValueError, match="ttl value must be"):
-        rabbitmq.ttl({"ttlInSeconds": text})
 
 
 @pytest.mark.parametrize(("text", "wanted"), [("3", 3), ("-1", 0), ("1000", 255), ("", None)])
@@ -85,3 +72,55 @@ async def test_error_without_the_library_says_how_to_get_it(
     with pytest.raises(OSError, match=rf"pip install 'pydapr\[{extra}\]'"):
         await made.open()
     await made.close()
+
+
+class Silence:
+    """A server that takes connections and says nothing."""
+
+    def __init__(self) -> None:
+        self.place = Place()
+        self.connections = 0
+
+    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        await reader.read()
+        writer.close()
+
+
+@pytest.fixture
+async def silence() -> AsyncIterator[Silence]:
+    made = Silence()
+    listening = await asyncio.start_server(made.talk, "127.0.0.1", 0)
+    made.place = Place(host="127.0.0.1", port=listening.sockets[0].getsockname()[1])
+    yield made
+    listening.close()
+
+
+async def test_many_who_wait_for_a_broker_that_says_nothing_wait_for_one_try(
+    silence: Silence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rabbitmq, "CONNECT_SECONDS", 0.3)
+    server = rabbitmq.Server(silence.place)
+
+    tries = asyncio.gather(*(server.channel() for _ in range(100)), return_exceptions=True)
+    found = await asyncio.wait_for(tries, SECONDS)
+
+    assert [str(one) for one in found if isinstance(one, rabbitmq.Failed) and one.is_lost] == [
+        f"cannot connect to 127.0.0.1:{silence.place.port}: the broker does not answer"
+    ] * 100
+    assert silence.connections == 1
+    await server.close()
+
+
+async def test_publishing_ends_in_time_however_many_tries_are_left(
+    silence: Silence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rabbitmq, "PUBLISH_SECONDS", 0.3)
+    server = rabbitmq.Server(silence.place)
+    publisher = rabbitmq.Publisher(server, confirms=True, pause=0.01)
+    about = rabbitmq.properties({}, delivery_mode=0, seconds=None, rank=None)
+
+    with pytest.raises(rabbitmq.Failed, match="the broker does not answer"):
+        await asyncio.wait_for(publisher.publish("e", "", b"1", about), SECONDS)
+    await publisher.close()
+    await server.close()

@@ -216,3 +216,55 @@ async def test_file_that_was_never_used_is_closed(tmp_path: Path) -> None:
     assert not os.listdir(tmp_path)
     with pytest.raises(Failed, match="not open"):
         await database.read(keys)
+
+
+# -- a file that is taken away --
+
+
+@pytest.mark.parametrize("reads_apart", [True, False])
+async def test_what_is_written_is_in_the_file_that_stands_there_now(tmp_path: Path, reads_apart: bool) -> None:
+    path = tmp_path / "x.db"
+    database = Database(place(str(path), False), 0.05, 1.0, No, reads_apart=reads_apart)
+    await database.open(prepare)
+    await database.write(put("old", 1))
+    for name in os.listdir(tmp_path):
+        os.remove(tmp_path / name)
+
+    assert await database.read(keys) == []
+    await database.write(put("new", 1))
+    await database.close()
+
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        assert keys(other) == ["new"]
+
+
+async def test_file_whose_folder_is_taken_away_is_told_and_found_again(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    database = Database(place(str(folder / "x.db"), False), 0.05, 1.0, No)
+    await database.open(prepare)
+    await database.write(put("old", 1))
+
+    folder.rename(tmp_path / "elsewhere")
+    for _ in range(2):
+        with pytest.raises(Failed, match="was taken away: unable to open"):
+            await database.write(put("lost", 1))
+    (tmp_path / "elsewhere").rename(folder)
+
+    await database.write(put("new", 1))
+    assert await database.read(keys) == ["new", "old"]
+    await database.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "file"),
+    [
+        ("/d/x.db", "/d/x.db"),
+        ("file:/d/a%20b.db?cache=private", "/d/a b.db"),
+        ("file:///d/x.db", "/d/x.db"),
+        ("file://localhost/d/x.db", "/d/x.db"),
+        (":memory:", ""),
+    ],
+)
+def test_file_is_known_by_its_path(text: str, file: str) -> None:
+    assert place(text, False).file == file

@@ -287,7 +287,7 @@ def test_old_messages_and_groups_are_removed(db: sqlite3.Connection) -> None:
 
     assert not queue.clean(db, 1100, 1000)
 
-    assert [row.data for _, row in queue.browse(db, TOPIC, 0, 10, 0)] == [b"old but delayed", b"young"]
+    assert [row.data for _, row in queue.browse(db, TOPIC, 0, 10, 0)[0]] == [b"old but delayed", b"young"]
     assert db.execute("SELECT COUNT(*) FROM consumers").fetchone() == (0,)
     assert Member(db, "a").take(now=1100) == [b"old but delayed", b"young"]
 
@@ -325,10 +325,30 @@ def test_looking_takes_nothing(db: sqlite3.Connection) -> None:
     publish(db, b"1", metadata={"a": "ü"})
     publish(db, b"2", expires=5)
 
-    [(number, row)] = queue.browse(db, TOPIC, 0, 10, 5)
+    [(number, row)], _ = queue.browse(db, TOPIC, 0, 10, 5)
     assert (row.data, row.metadata) == (b"1", {"a": "ü"})
-    assert queue.browse(db, TOPIC, number, 10, 5) == []
+    assert queue.browse(db, TOPIC, number, 10, 5) == ([], False)
     assert Member(db, "a").take(now=5) == [b"1"]
+
+
+def test_who_looks_gets_full_pages_though_messages_between_are_over(db: sqlite3.Connection) -> None:
+    publish(db, b"over", b"over", expires=5)
+    publish(db, b"1", b"2")
+
+    first, has_more = queue.browse(db, TOPIC, 0, 1, 5)
+    rest, has_more_then = queue.browse(db, TOPIC, first[-1][0], 1, 5)
+
+    assert ([row.data for _, row in first], has_more) == ([b"1"], True)
+    assert ([row.data for _, row in rest], has_more_then) == ([b"2"], False)
+
+
+def test_page_ends_where_it_gets_large(db: sqlite3.Connection) -> None:
+    large = bytes(5 << 20)
+    publish(db, large, large, large)
+
+    found, has_more = queue.browse(db, TOPIC, 0, 100, 5)
+
+    assert (len(found), has_more) == (2, True)
 
 
 @pytest.mark.parametrize(("metadata", "data"), [("{", b"1"), ("[]", b"1"), ("", "1"), ('{"a": 1}', 1)])

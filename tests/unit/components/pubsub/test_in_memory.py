@@ -117,6 +117,17 @@ async def test_who_publishes_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPa
     await bus.close()
 
 
+async def test_what_is_to_come_again_counts_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(in_memory, "MOST_MESSAGES", 3)
+    monkeypatch.setattr(in_memory, "PATIENCE_SECONDS", 0.01)
+    app, bus = App(), InMemory(Options(redeliver_interval=Seconds(3600)))
+    await bus.subscribe("t", {}, app.take)
+    with pytest.raises(PubSubError, match="does not keep up"):
+        await fill(bus, *(b"refuse %d" % number for number in range(10)))
+    assert len(app.got) < 6
+    await bus.close()
+
+
 async def test_a_closed_broker_takes_nothing() -> None:
     bus = InMemory(Options())
     await bus.close()
