@@ -56,9 +56,9 @@ class Reply(Record):
 class Declined(CodeFailure):
     """The app answered an event with another status than 200, which a policy may want tried again."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer, most: int = 0) -> None:
         super().__init__(answer.status, f"error sending binding event to application, status {answer.status}")
-        self._answer = answer
+        self._answer, self._most = answer, most
 
     def discard(self) -> None:
         self._answer.close()
@@ -66,7 +66,7 @@ class Declined(CodeFailure):
     async def reply(self) -> "Reply":
         """The app's answer when no other try follows: what is a success all the same. Raises `Failed`."""
         try:
-            data = await _read(self._answer)
+            data = await _read(self._answer, self._most)
         except BodyError as error:
             raise Failed(f"failed to read response body: {error}") from None
         if 200 <= self.code < 300:
@@ -89,10 +89,13 @@ class App(Protocol):
 
 
 class HttpApp:
-    """An app that speaks HTTP. `channel` gives the way to it, None while there is none."""
+    """An app that speaks HTTP. `channel` gives the way to it, None while there is none.
 
-    def __init__(self, channel: Callable[[], AppChannel | None]) -> None:
-        self._channel = channel
+    An answer has `most` bytes, 0 for any number.
+    """
+
+    def __init__(self, channel: Callable[[], AppChannel | None], most: int = 0) -> None:
+        self._channel, self._most = channel, most
 
     def described(self, name: str) -> str:
         return f"POST /{name}"
@@ -115,8 +118,8 @@ class HttpApp:
         call = Call(b"POST", path, query, _headers(metadata), Body.of(data), trace=trace)
         answer = await self._invoke(call)
         if answer.status != 200:
-            raise Declined(answer)
-        return Reply(await _read(answer))
+            raise Declined(answer, self._most)
+        return Reply(await _read(answer, self._most))
 
     async def _invoke(self, call: Call) -> Answer:
         channel = self._channel()
@@ -128,9 +131,9 @@ class HttpApp:
 _UNASKED = "could not invoke OPTIONS method on input binding subscription endpoint "
 
 
-async def _read(answer: Answer) -> bytes:
+async def _read(answer: Answer, most: int) -> bytes:
     try:
-        return await answer.body.read_all()
+        return await answer.body.read_all(most)
     finally:
         answer.close()
 

@@ -84,7 +84,7 @@ def source(
     if not inputs:
         return None
     is_rpc = settings.app_protocol in ("grpc", "grpcs")
-    app = app_bindings.RpcApp(rpc) if is_rpc else app_bindings.HttpApp(channel)
+    app = app_bindings.RpcApp(rpc) if is_rpc else app_bindings.HttpApp(channel, settings.max_body_size)
 
     async def save(store: str, values: Sequence[Set]) -> None:
         await states.save(states.store(store), values)

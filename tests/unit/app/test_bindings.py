@@ -4,7 +4,7 @@ import pytest
 
 from pydapr.app import bindings
 from pydapr.app.channel import Answer, AppChannel, Call
-from pydapr.net.body import Body
+from pydapr.net.body import Body, BodyError
 
 
 class Channel(AppChannel):
@@ -39,6 +39,17 @@ async def test_metadata_are_header_fields_where_they_can_be() -> None:
         (b"e", "ä".encode()),
         (b"content-type", b"application/json"),
     ]
+
+
+@pytest.mark.parametrize("status", [200, 500])
+async def test_an_answer_without_measure_is_none(status: int) -> None:
+    app = bindings.HttpApp(lambda: Channel(status, b"12345"), 4)
+
+    with pytest.raises((BodyError, bindings.Failed), match="stream too large"):
+        try:
+            await app.give("in", "in", b"", {}, None)
+        except bindings.Declined as declined:
+            await declined.reply()
 
 
 @pytest.mark.parametrize(("status", "taken"), [(200, True), (204, True), (405, True), (404, False), (500, False)])

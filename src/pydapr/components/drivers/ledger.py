@@ -30,6 +30,9 @@ _PAGE = 4096
 _CLEANED = 500
 """Old ids that a new one removes, at most."""
 
+_FORGOTTEN = 5000
+"""Ids that are removed when the file is full."""
+
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS held (id INTEGER PRIMARY KEY AUTOINCREMENT, due INTEGER NOT NULL, "
     "pubsub TEXT NOT NULL, topic TEXT NOT NULL, content_type TEXT NOT NULL, metadata TEXT NOT NULL, "
@@ -142,9 +145,19 @@ class Ledger:
                 self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 await self._database.open(_prepare, on_use=True)
                 self._is_open = True
-            await self._database.write(work, is_several=True)
+            try:
+                await self._database.write(work, is_several=True)
+            except sqlite.Full:
+                await self._database.write(_forget, is_several=True)
+                await self._database.write(work, is_several=True)
         except (sqlite.Failed, OSError) as error:
             raise Failed(f"{self.path}: {error}") from None
+
+
+def _forget(db: "sqlite3.Connection") -> None:
+    """Makes room: ids that would be forgotten first anyhow matter less than what is new."""
+    rows = db.execute("SELECT subscription, id FROM seen ORDER BY expires LIMIT ?", (_FORGOTTEN,)).fetchall()
+    db.executemany("DELETE FROM seen WHERE subscription = ? AND id = ?", rows)
 
 
 def _prepare(db: "sqlite3.Connection") -> None:

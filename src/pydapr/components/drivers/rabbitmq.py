@@ -6,6 +6,7 @@ so that what the broker refuses to one (it closes the channel) concerns no other
 
 import asyncio
 import contextlib
+import logging as stdlib
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -188,6 +189,7 @@ class Server:
             from yarl import URL
         except ImportError:
             raise OSError("RabbitMQ needs the library aiormq: pip install 'pydapr[rabbitmq]'") from None
+        stdlib.getLogger("aiormq.connection").addFilter(_is_no_trace)
         where = self._where
         query = {"heartbeat": str(max(round(where.heartbeat), 1 if where.heartbeat > 0 else 0))}
         if where.is_external and where.scheme == "amqps":
@@ -206,6 +208,11 @@ class Server:
         return made
 
 
+def _is_no_trace(record: stdlib.LogRecord) -> bool:
+    """The library shows the stack of each connection that is lost, of which we tell by ourselves."""
+    return not record.exc_info
+
+
 def tls_context(where: Place) -> Any:
     """None for a connection without TLS. Raises `ValueError` for a certificate that is none."""
     if where.scheme != "amqps":
@@ -220,7 +227,7 @@ def tls_context(where: Place) -> Any:
 
 @contextlib.contextmanager
 def mapped(doing: str) -> Iterator[None]:
-    """The library's errors as `Failed`. It also cancels who waits for a connection that is lost."""
+    """The library's errors as `Failed`. When a connection is lost, it cancels who waits, or raises bare `Exception`."""
     from aiormq import exceptions
 
     try:
@@ -236,13 +243,17 @@ def mapped(doing: str) -> Iterator[None]:
         raise Failed(f"{doing}: the broker did not confirm the message", False) from None
     except (exceptions.AMQPChannelError, ValueError) as error:
         raise Failed(f"{doing}: {_worded(error)}", False) from None
-    except (exceptions.AMQPError, exceptions.ChannelInvalidStateError, RuntimeError, OSError, EOFError) as failure:
+    except Failed:
+        raise
+    except Exception as failure:
         raise Failed(f"{doing}: {_worded(failure)}", True) from None
 
 
 def _worded(error: BaseException) -> str:
     """What the broker says, if it said anything."""
     said = [part for part in error.args if isinstance(part, str) and part]
+    if not said and type(error) is Exception:
+        return "the connection was lost"
     return said[-1] if said else type(error).__name__
 
 

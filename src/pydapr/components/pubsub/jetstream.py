@@ -273,7 +273,10 @@ class _Subscription(Subscription):
                 async with asyncio.timeout(LOOK_SECONDS):
                     await self._wants_look.wait()
             self._wants_look.clear()
-            await self._restore()
+            try:
+                await self._restore()
+            except Exception as fault:  # of ours or the library; it is looked again
+                log.error(f"jetstream: cannot look after the consumer of {self._topic}: {fault!r}")
 
     async def _restore(self) -> None:
         while not self._is_closing:

@@ -121,6 +121,20 @@ async def test_a_copy_that_gives_up_holds_up_no_other(tmp_path: Path) -> None:
     await memory.close()
 
 
+async def test_ids_make_room_in_a_full_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "MOST_BYTES", 64 * 4096)
+    memory = Ledger(tmp_path / "kept.db")
+    for number in range(300):
+        await memory.see("s", f"{number:03}" + "x" * 2000, (1 << 50) + number)
+    assert await memory.has_seen("s", "299" + "x" * 2000, 0)
+    assert not await memory.has_seen("s", "000" + "x" * 2000, 0)
+    await memory.hold(1, "ps", "t", "", {}, bytes(100_000))
+    with pytest.raises(ledger.Failed, match="full"):
+        await memory.hold(1, "ps", "t", "", {}, bytes(300_000))
+    assert await memory.next_due() == 1
+    await memory.close()
+
+
 async def test_events_are_remembered_as_long_as_it_says(tmp_path: Path) -> None:
     memory = Ledger(tmp_path / "kept.db")
     await memory.see("s", "old", 1000)

@@ -74,6 +74,13 @@ async def test_error_without_the_library_says_how_to_get_it(
     await made.close()
 
 
+@pytest.mark.parametrize(("error", "text"), [(Exception(), "the connection was lost"), (EOFError("end"), "end")])
+def test_error_of_any_class_says_that_the_connection_is_lost(error: Exception, text: str) -> None:
+    with pytest.raises(rabbitmq.Failed, match=f"cannot x: {text}") as raised, rabbitmq.mapped("cannot x"):
+        raise error
+    assert raised.value.is_lost
+
+
 class Silence:
     """A server that takes connections and says nothing."""
 
