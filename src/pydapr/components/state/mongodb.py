@@ -181,11 +181,11 @@ class MongoDB(StateStore):
         elif request.concurrency == state.FIRST_WRITE:
             wanted |= {END: {"$ne": None, "$lte": _now()}}
         try:
-            done = await self._documents.update_one(wanted, change, upsert=not request.etag, session=session)
+            await self._documents.update_one(wanted, change, upsert=True, session=session)
         except DuplicateKeyError:
+            if request.etag:
+                raise ETagMismatch(f"state expired or changed for key={request.key}") from None
             raise ETagMismatch("item already exists and no etag was passed") from None
-        if request.etag and not done.matched_count:
-            raise ETagMismatch(f"state not exist, expired or changed for key={request.key}")
 
     async def _delete(self, request: Delete, session: Any) -> None:
         wanted: dict[str, Any] = {KEY: request.key}

@@ -57,7 +57,7 @@ for i, key in ipairs(KEYS) do
   local kind, etag, first = ARGV[at + 1], ARGV[at + 2], ARGV[at + 4]
   local version, is_first, is_other = look(key, kind == "JS" or kind == "JD")
   if etag ~= "" then
-    if version ~= etag then return i end
+    if version and version ~= etag then return i end
   elseif not gone[key] then
     if first == "2" and version then return i end
     if first ~= "2" and (kind == "S" or kind == "JS") and version and version ~= "0" and is_first then return i end
@@ -91,9 +91,9 @@ return 0
 """
 """Does operations in their order, or none; the number of the first that may not be done, 0 when all were.
 
-For each key five arguments: what to do (S and D set and delete, J before them for documents), the etag it must have,
-the value, 0, 1 or 2 (any, first-write, must be new as well), and the seconds until its end. With one more argument it
-only says whether it would do them.
+For each key five arguments: what to do (S and D set and delete, J before them for documents), the etag it must have
+if it is there, the value, 0, 1 or 2 (any, first-write, must be new as well), and the seconds until its end. With one
+more argument it only says whether it would do them.
 """
 
 _SHA = hashlib.sha1(_APPLY.encode(), usedforsecurity=False).hexdigest()
