@@ -1,10 +1,15 @@
 """What an app is told of an event over HTTP."""
 
+import asyncio
+from typing import Any
+
 import pytest
 
 from pydapr.app import bindings
 from pydapr.app.channel import Answer, AppChannel, Call
+from pydapr.app.grpc import GrpcApp
 from pydapr.net.body import Body, BodyError
+from pydapr.proto.dapr.proto.runtime.v1 import appcallback_pb2
 
 
 class Channel(AppChannel):
@@ -60,3 +65,26 @@ async def test_what_an_answer_to_options_means(status: int, taken: bool) -> None
 async def test_without_an_app_nothing_is_taken() -> None:
     with pytest.raises(bindings.Failed, match='endpoint "in": app channel not initialized'):
         await bindings.HttpApp(lambda: None).takes("in", "in", 1.0)
+
+
+async def test_an_app_that_was_not_asked_to_the_end_is_asked_again() -> None:
+    class Rpc(GrpcApp):
+        def __init__(self) -> None:
+            self.asked = asyncio.Event()
+            self.answers = asyncio.Event()
+
+        async def callback(self, name: bytes, message: bytes, *_: Any) -> bytes:
+            self.asked.set()
+            await self.answers.wait()
+            return appcallback_pb2.ListInputBindingsResponse(bindings=["in"]).SerializeToString()
+
+    rpc = Rpc()
+    app = bindings.RpcApp(rpc)
+    first = asyncio.ensure_future(app.takes("in", "in", 10.0))
+    await rpc.asked.wait()
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    rpc.answers.set()
+
+    assert await app.takes("in", "in", 10.0)
