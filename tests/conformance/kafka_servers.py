@@ -1,22 +1,13 @@
-"""Apache Kafka in KRaft mode, one broker, from Maven Central: brought once into a folder of the user's cache.
-
-The folder is `$PYDAPR_KAFKA`, or below `$XDG_CACHE_HOME`. Cases that need it are skipped where there is no Java, or
-where it cannot be brought.
-"""
+"""Apache Kafka in KRaft mode, one broker. Cases that need it are skipped where it cannot be had."""
 
 import asyncio
 import contextlib
 import datetime
 import ipaddress
-import os
-import shutil
 import signal
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -28,38 +19,14 @@ Served = tuple[Mapping[str, str], Callable[[], None]]
 
 VERSION = "3.9.1"
 USER, PASSWORD = "app", "correct horse"
-BRING_SECONDS = 240
 
-_POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
-<modelVersion>4.0.0</modelVersion><groupId>pydapr</groupId><artifactId>kafka</artifactId><version>1</version>
-<packaging>pom</packaging><dependencies><dependency><groupId>org.apache.kafka</groupId>
-<artifactId>kafka_2.13</artifactId><version>{VERSION}</version></dependency></dependencies></project>
-"""
 _JAVA = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 
 def libraries() -> Path:
     """The folder with Kafka's jars. Skips the case when it cannot be had."""
     servers.program("java")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = Path(os.environ.get("PYDAPR_KAFKA") or cache / f"pydapr-tests/kafka-{VERSION}")
-    if folder.is_dir():
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as work:
-        Path(work, "pom.xml").write_text(_POM)
-        command = [servers.program("mvn"), "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=lib"]
-        try:
-            done = subprocess.run(
-                command, cwd=work, capture_output=True, text=True, timeout=BRING_SECONDS, stdin=subprocess.DEVNULL
-            )
-        except subprocess.TimeoutExpired:
-            pytest.skip("Kafka is not here, and could not be brought in time")
-        if done.returncode:
-            pytest.skip(f"Kafka is not here, and could not be brought: {done.stdout[-300:]}{done.stderr[-300:]}")
-        with contextlib.suppress(OSError):  # another was quicker
-            shutil.move(Path(work, "lib"), folder)
-    return folder
+    return servers.maven(f"org.apache.kafka:kafka_2.13:{VERSION}")
 
 
 def _sasl() -> tuple[dict[str, str], list[str]]:

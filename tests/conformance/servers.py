@@ -22,6 +22,8 @@ from tests.integration import harness
 
 T = TypeVar("T")
 SECONDS = 30.0
+BRING_SECONDS = 240
+"""How long it may take to bring programs from elsewhere."""
 
 _running: dict[object, object] = {}
 _ends = contextlib.ExitStack()
@@ -152,3 +154,34 @@ def listens(port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def maven(artifact: str) -> Path:
+    """A folder with the jars of an artifact (`group:name:version`) and of what it needs, in the user's cache.
+
+    Skips the case when they are not there and cannot be brought.
+    """
+    group, name, version = artifact.split(":")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = cache / "pydapr-tests" / f"{name}-{version}"
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as work:
+        Path(work, "pom.xml").write_text(
+            "<project><modelVersion>4.0.0</modelVersion><groupId>g</groupId><artifactId>a</artifactId>"
+            f"<version>1</version><packaging>pom</packaging><dependencies><dependency><groupId>{group}</groupId>"
+            f"<artifactId>{name}</artifactId><version>{version}</version></dependency></dependencies></project>"
+        )
+        command = [program("mvn"), "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=lib"]
+        try:
+            done = subprocess.run(
+                command, cwd=work, capture_output=True, text=True, timeout=BRING_SECONDS, stdin=subprocess.DEVNULL
+            )
+        except subprocess.TimeoutExpired:
+            pytest.skip(f"{artifact} is not here, and could not be brought in time")
+        if done.returncode:
+            pytest.skip(f"{artifact} is not here, and could not be brought: {done.stdout[-300:]}{done.stderr[-300:]}")
+        with contextlib.suppress(OSError):  # another was quicker
+            shutil.move(Path(work, "lib"), folder)
+    return folder

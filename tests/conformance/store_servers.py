@@ -12,9 +12,6 @@ from tests.conformance import servers
 Served = tuple[Mapping[str, str], Callable[[], None]]
 """The metadata of a component that uses a server, and how that is restarted."""
 
-CACHE = Path.home() / ".cache" / "pydapr-tests"
-"""Where programs are kept that were fetched from Maven's repository."""
-
 
 def _restart(process: servers.Process) -> Callable[[], None]:
     def restart() -> None:
@@ -108,7 +105,7 @@ public class Server {
 @contextlib.contextmanager
 def mongodb() -> Iterator[Served]:
     """The stand-in: no transactions, and what it has is gone when it ends."""
-    java, jars = servers.program("java"), maven("de.bwaldvogel:mongo-java-server:1.47.0")
+    java, jars = servers.program("java"), servers.maven("de.bwaldvogel:mongo-java-server:1.47.0")
     [port] = servers.free_ports(1)
     with servers.folder(None) as place:
         source = place / "Server.java"
@@ -116,26 +113,3 @@ def mongodb() -> Iterator[Served]:
         command = [java, "-Xmx256m", "-cp", f"{jars}/*", str(source), str(port)]
         with servers.running(command, place, None, lambda: servers.listens(port)) as process:
             yield {"host": f"127.0.0.1:{port}", "operationTimeout": "10s"}, _restart(process)
-
-
-def maven(artifact: str) -> Path:
-    """A folder with the jars of an artifact and of what it needs, fetched once."""
-    folder = CACHE / artifact.replace(":", "-")
-    if not (folder / "complete").exists():
-        group, name, version = artifact.split(":")
-        program = servers.program("mvn")
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "pom.xml").write_text(
-            "<project><modelVersion>4.0.0</modelVersion><groupId>g</groupId><artifactId>a</artifactId>"
-            f"<version>1</version><dependencies><dependency><groupId>{group}</groupId><artifactId>{name}</artifactId>"
-            f"<version>{version}</version></dependency></dependencies></project>"
-        )
-        command = [program, "-q", "-B", "dependency:copy-dependencies", f"-DoutputDirectory={folder}"]
-        try:
-            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=180)
-        except subprocess.TimeoutExpired:
-            pytest.skip(f"{artifact} cannot be fetched in time")
-        if done.returncode:
-            pytest.skip(f"{artifact} cannot be fetched: {done.stdout[-500:]}")
-        (folder / "complete").touch()
-    return folder
