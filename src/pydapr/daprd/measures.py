@@ -62,9 +62,7 @@ class Measures:
         self.configuration = OperationMetrics(registry, "configuration", latencies, namespace)
         self.conversation = OperationMetrics(registry, "conversation", latencies, namespace, names_operations=False)
         self.output_bindings = OperationMetrics(registry, "output_binding", latencies, namespace)
-        self.input_bindings = OperationMetrics(
-            registry, "input_binding", latencies, namespace, names_operations=False
-        )
+        self.input_bindings = OperationMetrics(registry, "input_binding", latencies, namespace, names_operations=False)
         self.egress = EgressMetrics(registry, latencies, namespace)
         self.ingress = IngressMetrics(registry, latencies, namespace)
         self.resiliency = ResiliencyMetrics(registry)
