@@ -67,6 +67,7 @@ async def test_without_an_app_nothing_is_taken() -> None:
         await bindings.HttpApp(lambda: None).takes("in", "in", 1.0)
 
 
+@pytest.mark.plain
 async def test_an_app_that_was_not_asked_to_the_end_is_asked_again() -> None:
     class Rpc(GrpcApp):
         def __init__(self) -> None:

@@ -17,6 +17,8 @@ from pydapr.observe.metrics_ingress import IngressMetrics
 from pydapr.observe.tracing import Span, Tracer
 from pydapr.proto.dapr.proto.runtime.v1 import appcallback_pb2 as pb
 
+pytestmark = pytest.mark.plain  # what stands for the app is no class that compiled code knows
+
 
 class App(GrpcApp):
     """Answers with a status, or fails."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import signal
 import sqlite3
 import subprocess
@@ -237,10 +236,10 @@ async def test_who_lost_its_bell_is_not_taken_for_dead(opened: Opened, path: Pat
         await gate.wait()
 
     await first.subscribe("orders", {}, take)
-    bells = Path(f"{path}-bells")
-    [name] = os.listdir(bells)
-    os.unlink(bells / name)
-    await until((bells / name).exists)
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        [(bell,)] = db.execute("SELECT bell FROM members").fetchall()
+    os.unlink(bell)
+    await until(Path(bell).exists)
     second, other = Inbox(), await opened()
     await publish(first, b"1")
     async with asyncio.timeout(SECONDS):
