@@ -126,7 +126,7 @@ def run(command: Sequence[str], place: Path, user: str | None) -> None:
     group = pwd.getpwnam(user).pw_gid if user else None
     done = subprocess.run(
         command, cwd=place, capture_output=True, text=True, timeout=120, user=user, group=group,
-        extra_groups=() if user else None,
+        extra_groups=() if user else None, env={**os.environ, "TMPDIR": str(place)},
     )  # fmt: skip
     if done.returncode:
         raise RuntimeError(f"{command[0]}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
