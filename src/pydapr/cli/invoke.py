@@ -1,7 +1,6 @@
 """`dapr invoke`: call a method of an app through the app's own sidecar."""
 
 import sys
-from pathlib import Path
 
 from pydapr.cli import grammar, sidecars, status
 
@@ -28,17 +27,12 @@ dapr invoke --app-id orders --method orders/42 --verb GET
 
 
 def run(values: grammar.Values, _: list[str]) -> int:
-    app_id, data, file = values.text("app-id"), values.text("data"), values.text("data-file")
-    if data and file:
-        status.failure("Only one of --data and --data-file allowed in the same invoke command")
+    from pydapr.cli import payload
+
+    app_id = values.text("app-id")
+    body = payload.read(values, "invoke")
+    if body is None:
         return 1
-    body = data.encode(errors="surrogateescape")
-    if file:
-        try:
-            body = Path(file).read_bytes()
-        except OSError as wrong:
-            status.failure(f"Error reading payload from '{file}'. Error: {wrong.strerror}")
-            return 1
     if values.text("unix-domain-socket"):
         status.warning("Unix domain sockets are currently a preview feature")
     try:

@@ -4,7 +4,6 @@ Flags, content types and messages are the original's (its command line, `cmd/pub
 """
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydapr.cli import grammar, sidecars, status
@@ -43,17 +42,12 @@ _EVENT = frozenset({"id", "source", "specversion", "type", "data"})
 
 
 def run(values: grammar.Values, _: list[str]) -> int:
-    data, file, topic = values.text("data"), values.text("data-file"), values.text("topic")
-    if data and file:
-        status.failure("Only one of --data and --data-file allowed in the same publish command")
+    from pydapr.cli import payload
+
+    topic = values.text("topic")
+    body = payload.read(values, "publish")
+    if body is None:
         return 1
-    body = data.encode(errors="surrogateescape")
-    if file:
-        try:
-            body = Path(file).read_bytes()
-        except OSError as wrong:
-            status.failure(f"Error reading payload from '{file}'. Error: {wrong.strerror}")
-            return 1
     try:
         query = _query(values.text("metadata"))
     except ValueError as wrong:

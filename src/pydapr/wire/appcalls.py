@@ -6,7 +6,7 @@ Called by `app.grpc`, `peers.sidecar`, `api.internal` and `api.grpc.invoke`.
 
 from collections.abc import Iterable, Sequence
 
-from pydapr.wire.invocation import VERB_NUMBERS, VERBS, Header, Invalid, escape_query, field, fields, varint
+from pydapr.wire.invocation import VERB_NUMBERS, VERBS, Header, Invalid, escape_query, field, fields, octets, varint
 
 __all__ = ["Invalid", "Request", "Response"]
 
@@ -49,13 +49,13 @@ class Request:
         out = Request()
         for number, value in fields(data):
             if number == 1:
-                out.method = _bytes(value)
+                out.method = octets(value)
             elif number == 2:
-                out.type_url, out.data = _parts(_bytes(value))
+                out.type_url, out.data = _parts(octets(value))
             elif number == 3:
-                out.content_type = _bytes(value)
+                out.content_type = octets(value)
             elif number == 4:
-                out.extension = _extension(_bytes(value))
+                out.extension = _extension(octets(value))
         return out
 
 
@@ -84,9 +84,9 @@ class Response:
         """Reads a `common.v1.InvokeResponse`. Raises `Invalid`."""
         for number, value in fields(data):
             if number == 1:
-                self.type_url, self.data = _parts(_bytes(value))
+                self.type_url, self.data = _parts(octets(value))
             elif number == 2:
-                self.content_type = _bytes(value)
+                self.content_type = octets(value)
 
     def encode_status(self) -> bytes:
         """The `internals.v1.Status`, which has the fields of a google.rpc.Status."""
@@ -112,13 +112,13 @@ class Response:
         out = Response()
         for number, value in fields(data):
             if number == 1:
-                out.read_status(_bytes(value))
+                out.read_status(octets(value))
             elif number == 2:
-                out.metadata += [(name.lower(), item) for name, item in entry(_bytes(value))]
+                out.metadata += [(name.lower(), item) for name, item in entry(octets(value))]
             elif number == 3:
-                out.trailers += [(name.lower(), item) for name, item in entry(_bytes(value))]
+                out.trailers += [(name.lower(), item) for name, item in entry(octets(value))]
             elif number == 4:
-                out.decode_message(_bytes(value))
+                out.decode_message(octets(value))
         return out
 
     def read_status(self, data: bytes) -> None:
@@ -127,14 +127,14 @@ class Response:
             if number == 1 and isinstance(value, int):
                 self.code = value
             elif number == 2:
-                self.message = _bytes(value)
+                self.message = octets(value)
             elif number == 3:
-                self.details += field(b"\x1a", _bytes(value))
+                self.details += field(b"\x1a", octets(value))
 
 
 def metadata_of(request: bytes) -> list[Header]:
     """The metadata of an `InternalInvokeRequest`; the names in the case they have. Raises `Invalid`."""
-    return [header for number, value in fields(request) if number == 2 for header in entry(_bytes(value))]
+    return [header for number, value in fields(request) if number == 2 for header in entry(octets(value))]
 
 
 def entry(data: bytes) -> list[Header]:
@@ -142,9 +142,9 @@ def entry(data: bytes) -> list[Header]:
     key, values = b"", []
     for number, value in fields(data):
         if number == 1:
-            key = _bytes(value)
+            key = octets(value)
         elif number == 2:
-            values = [_bytes(item) for n, item in fields(_bytes(value)) if n == 1]
+            values = [octets(item) for n, item in fields(octets(value)) if n == 1]
     return [(key, value) for value in values]
 
 
@@ -158,9 +158,9 @@ def invoke_service(data: bytes) -> tuple[bytes, Request | None]:
     target, message = b"", None
     for number, value in fields(data):
         if number == 1:
-            target = _bytes(value)
+            target = octets(value)
         elif number == 3:
-            message = Request.decode(_bytes(value))
+            message = Request.decode(octets(value))
     return target, message
 
 
@@ -182,7 +182,7 @@ def _any(type_url: bytes, data: bytes) -> bytes:
 
 
 def _parts(data: bytes) -> tuple[bytes, bytes]:
-    parts = {number: _bytes(value) for number, value in fields(data) if number in (1, 2)}
+    parts = {number: octets(value) for number, value in fields(data) if number in (1, 2)}
     return parts.get(1, b""), parts.get(2, b"")
 
 
@@ -192,11 +192,5 @@ def _extension(data: bytes) -> tuple[bytes, bytes]:
         if number == 1 and isinstance(value, int):
             verb = VERBS[value] if value < len(VERBS) else b""
         elif number == 2:
-            query = escape_query(_bytes(value))
+            query = escape_query(octets(value))
     return verb, query
-
-
-def _bytes(value: bytes | int) -> bytes:
-    if isinstance(value, int):
-        raise Invalid("a number where bytes are due")
-    return value

@@ -283,10 +283,19 @@ def fields(data: bytes) -> list[tuple[int, bytes | int]]:
     return out
 
 
-def _bytes(value: bytes | int) -> bytes:
+def octets(value: bytes | int) -> bytes:
+    """The bytes of a field. Raises `Invalid` when it is a number."""
     if isinstance(value, int):
         raise Invalid("a number where bytes are due")
     return value
+
+
+def text(value: bytes | int) -> str:
+    """The text of a field. Raises `Invalid`."""
+    try:
+        return octets(value).decode()
+    except UnicodeDecodeError:
+        raise Invalid("text that is no UTF-8") from None
 
 
 def _int(value: bytes | int) -> int:
@@ -324,9 +333,9 @@ def _walk_entry(entry: bytes) -> tuple[Header, ...]:
     values: list[bytes] = []
     for number, value in fields(entry):
         if number == 1:
-            key = _bytes(value)
+            key = octets(value)
         elif number == 2:
-            values = [_bytes(item) for n, item in fields(_bytes(value)) if n == 1]
+            values = [octets(item) for n, item in fields(octets(value)) if n == 1]
     name = names.LOWER.get(key) or names.lower(key)
     return tuple([(name, value) for value in values])
 
@@ -385,14 +394,14 @@ def decode_request(data: bytes) -> Request:
     for number, value in others:
         if number == 3:
             request.has_message = True
-            content_type = _decode_message(request, _bytes(value)) or content_type
+            content_type = _decode_message(request, octets(value)) or content_type
         elif number == 1:
             request.version = _int(value)
         elif number == 4:
-            actor = {n: _bytes(v) for n, v in fields(_bytes(value)) if n in (1, 2)}
+            actor = {n: octets(v) for n, v in fields(octets(value)) if n in (1, 2)}
             request.actor = (actor.get(1, b""), actor.get(2, b""))
         elif number == 2:
-            metadata += _decode_entry(_bytes(value))
+            metadata += _decode_entry(octets(value))
     request.has_metadata = bool(metadata)
     length = names.first(metadata, b"content-length")
     if length is not None and length.isdigit():
@@ -424,18 +433,18 @@ def _decode_message(request: Request, data: bytes) -> bytes:
     content_type = b""
     for number, value in fields(data):
         if number == 1:
-            request.method = _bytes(value)
+            request.method = octets(value)
         elif number == 2:
-            request.type_url, request.data = _decode_any(_bytes(value))
+            request.type_url, request.data = _decode_any(octets(value))
         elif number == 3:
-            content_type = _bytes(value)
+            content_type = octets(value)
         elif number == 4:
             request.verb = max(request.verb, 0)
-            for n, item in fields(_bytes(value)):
+            for n, item in fields(octets(value)):
                 if n == 1:
                     request.verb = _int(item)
                 elif n == 2:
-                    request.query = escape_query(_bytes(item))
+                    request.query = escape_query(octets(item))
     return content_type
 
 
@@ -445,7 +454,7 @@ def escape_query(query: bytes) -> bytes:
 
 
 def _decode_any(data: bytes) -> tuple[bytes, bytes]:
-    parts = {number: _bytes(value) for number, value in fields(data) if number in (1, 2)}
+    parts = {number: octets(value) for number, value in fields(data) if number in (1, 2)}
     return parts.get(1, b""), parts.get(2, b"")
 
 
@@ -460,15 +469,15 @@ def decode_response(data: bytes) -> Response:
     for number, value in others:
         if number == 1:
             response.has_status = True
-            _decode_status(response, _bytes(value))
+            _decode_status(response, octets(value))
         elif number == 4:
-            for n, item in fields(_bytes(value)):
+            for n, item in fields(octets(value)):
                 if n == 1:
-                    response.type_url, response.data = _decode_any(_bytes(item))
+                    response.type_url, response.data = _decode_any(octets(item))
                 elif n == 2:
-                    content_type = _bytes(item)
+                    content_type = octets(item)
         elif number == 2:
-            metadata += _decode_entry(_bytes(value))
+            metadata += _decode_entry(octets(value))
     length = names.first(metadata, b"content-length")
     response.content_length = length if length is not None and length.isdigit() else None
     response.headers = _with_content_type(metadata, content_type)
@@ -484,9 +493,9 @@ def _decode_status(response: Response, data: bytes) -> None:
         if number == 1:
             response.code = _int(value)
         elif number == 2:
-            response.message = _bytes(value)
+            response.message = octets(value)
         elif number == 3:
-            response.details += field(b"\x1a", _bytes(value))
+            response.details += field(b"\x1a", octets(value))
 
 
 def decode_stream(data: bytes) -> tuple[bytes, bytes | None, int]:
@@ -519,12 +528,12 @@ def _walk_stream(data: bytes) -> tuple[bytes, bytes | None, int]:
     leading, payload, sequence = b"", None, 0
     for number, value in fields(data):
         if number == 1:
-            leading = _bytes(value)
+            leading = octets(value)
         elif number == 2:
             payload = b""
-            for n, item in fields(_bytes(value)):
+            for n, item in fields(octets(value)):
                 if n == 1:
-                    payload = _bytes(item)
+                    payload = octets(item)
                 elif n == 2:
                     sequence = _int(item)
     return leading, payload, sequence

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from struct import pack
 from typing import Any
 
-from pydapr.wire.invocation import Invalid, field, fields
+from pydapr.wire.invocation import Invalid, field, fields, octets, text
 
 __all__ = ["Invalid", "TopicSubscription", "event", "status", "struct", "subscriptions"]
 
@@ -37,7 +37,7 @@ class TopicSubscription:
 
 def event(texts: Sequence[tuple[bytes, str]], data: bytes, extensions: Mapping[str, Any]) -> bytes:
     """A `TopicEventRequest`; `texts` are tags and values of its other fields. Raises `Invalid`."""
-    out = [field(tag, text.encode("utf-8", "replace")) for tag, text in texts if text]
+    out = [field(tag, said.encode("utf-8", "replace")) for tag, said in texts if said]
     if data:
         out.append(field(b"\x3a", data))
     out.append(field(b"\x52", struct(extensions)))
@@ -97,29 +97,29 @@ def status(message: bytes) -> int:
 
 def subscriptions(message: bytes) -> list[TopicSubscription]:
     """Those of a `ListTopicSubscriptionsResponse`. Raises `Invalid`."""
-    return [_subscription(_bytes(value)) for number, value in fields(message) if number == 1]
+    return [_subscription(octets(value)) for number, value in fields(message) if number == 1]
 
 
 def _subscription(data: bytes) -> TopicSubscription:
     out = TopicSubscription()
     for number, value in fields(data):
         if number == 1:
-            out.pubsub = _text(value)
+            out.pubsub = text(value)
         elif number == 2:
-            out.topic = _text(value)
+            out.topic = text(value)
         elif number == 3:
-            key, item = _pair(_bytes(value))
+            key, item = _pair(octets(value))
             out.metadata[key] = item
         elif number == 5:
-            for inner, one in fields(_bytes(value)):
+            for inner, one in fields(octets(value)):
                 if inner == 1:
-                    out.rules.append(_pair(_bytes(one)))
+                    out.rules.append(_pair(octets(one)))
                 elif inner == 2:
-                    out.default = _text(one)
+                    out.default = text(one)
         elif number == 6:
-            out.dead_letter = _text(value)
+            out.dead_letter = text(value)
         elif number == 7:
-            numbers = {inner: one for inner, one in fields(_bytes(value)) if isinstance(one, int)}
+            numbers = {inner: one for inner, one in fields(octets(value)) if isinstance(one, int)}
             if numbers.get(1):
                 out.bulk = (_int32(numbers.get(2, 0)), _int32(numbers.get(3, 0)))
     return out
@@ -129,25 +129,12 @@ def _pair(data: bytes) -> tuple[str, str]:
     first = second = ""
     for number, value in fields(data):
         if number == 1:
-            first = _text(value)
+            first = text(value)
         elif number == 2:
-            second = _text(value)
+            second = text(value)
     return first, second
 
 
 def _int32(value: int) -> int:
     value &= 0xFFFFFFFF
     return value - (1 << 32) if value & 0x80000000 else value
-
-
-def _text(value: bytes | int) -> str:
-    try:
-        return _bytes(value).decode()
-    except UnicodeDecodeError:
-        raise Invalid("text that is no UTF-8") from None
-
-
-def _bytes(value: bytes | int) -> bytes:
-    if isinstance(value, int):
-        raise Invalid("a number where bytes are due")
-    return value

@@ -4,7 +4,7 @@ Written and read by hand like `wire.topicevents`, whose events they carry. Calle
 """
 
 from pydapr.wire import topicevents
-from pydapr.wire.invocation import Invalid, field, fields
+from pydapr.wire.invocation import Invalid, field, fields, octets, text
 
 __all__ = ["GREETING", "Initial", "Invalid", "Processed", "event", "request"]
 
@@ -44,9 +44,9 @@ def request(message: bytes) -> Initial | Processed | None:
     found: Initial | Processed | None = None
     for number, value in fields(message):
         if number == 1:
-            found = _initial(_bytes(value))
+            found = _initial(octets(value))
         elif number == 2:
-            found = _processed(_bytes(value))
+            found = _processed(octets(value))
     return found
 
 
@@ -54,19 +54,19 @@ def _initial(data: bytes) -> Initial:
     out = Initial()
     for number, value in fields(data):
         if number == 1:
-            out.pubsub = _text(value)
+            out.pubsub = text(value)
         elif number == 2:
-            out.topic = _text(value)
+            out.topic = text(value)
         elif number == 3:
             key = item = ""
-            for inner, one in fields(_bytes(value)):
+            for inner, one in fields(octets(value)):
                 if inner == 1:
-                    key = _text(one)
+                    key = text(one)
                 elif inner == 2:
-                    item = _text(one)
+                    item = text(one)
             out.metadata[key] = item
         elif number == 4:
-            out.dead_letter = _text(value)
+            out.dead_letter = text(value)
     return out
 
 
@@ -74,20 +74,7 @@ def _processed(data: bytes) -> Processed:
     out = Processed()
     for number, value in fields(data):
         if number == 1:
-            out.id = _text(value)
+            out.id = text(value)
         elif number == 2:
-            out.status = topicevents.status(_bytes(value))
+            out.status = topicevents.status(octets(value))
     return out
-
-
-def _text(value: bytes | int) -> str:
-    try:
-        return _bytes(value).decode()
-    except UnicodeDecodeError:
-        raise Invalid("text that is no UTF-8") from None
-
-
-def _bytes(value: bytes | int) -> bytes:
-    if isinstance(value, int):
-        raise Invalid("a number where bytes are due")
-    return value

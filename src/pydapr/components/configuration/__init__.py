@@ -4,11 +4,15 @@
 judged: `tests/conformance/test_configuration.py`.
 """
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol, TypeVar
 
 from pydapr.components import Part
 from pydapr.lib.record import Record
+
+T = TypeVar("T", bound="Told")
 
 NO_METADATA: Mapping[str, str] = {}
 
@@ -51,5 +55,18 @@ class ConfigurationStore(Part, ABC):
         """Ends a subscription; `handler` is not called any more when this returns."""
 
 
-def no_such_subscription(subscription: str) -> ConfigurationError:
-    return ConfigurationError(f"subscription with id {subscription} does not exist")
+class Told(Protocol):
+    """A subscription of a store, which a task tells of changes."""
+
+    task: "asyncio.Task[None] | None"
+
+
+async def end(subscriptions: "dict[str, T]", name: str) -> "T":
+    """Takes away a subscription, and ends its task. Raises `ConfigurationError` when there is none of this id."""
+    found = subscriptions.pop(name, None)
+    if found is None or found.task is None:
+        raise ConfigurationError(f"subscription with id {name} does not exist")
+    found.task.cancel()
+    if found.task is not asyncio.current_task():
+        await asyncio.wait((found.task,))
+    return found

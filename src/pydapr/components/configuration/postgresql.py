@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydapr.components import Wrong, component, option, options
-from pydapr.components.configuration import ConfigurationError, ConfigurationStore, Handler, Item, no_such_subscription
+from pydapr.components.configuration import ConfigurationError, ConfigurationStore, Handler, Item, end
 from pydapr.components.drivers import postgresql
 from pydapr.net import tasks
 from pydapr.observe import logging
@@ -150,12 +150,7 @@ class PostgreSQL(ConfigurationStore):
         return name
 
     async def unsubscribe(self, subscription: str) -> None:
-        found = self._subscriptions.pop(subscription, None)
-        if found is None or found.task is None:
-            raise no_such_subscription(subscription)
-        found.task.cancel()
-        if found.task is not asyncio.current_task():
-            await asyncio.wait((found.task,))
+        found = await end(self._subscriptions, subscription)
         with contextlib.suppress(postgresql.Failed):  # without a connection nobody listens
             async with self._listening, self._database.errors():
                 is_wanted = any(other.channel == found.channel for other in self._subscriptions.values())

@@ -15,7 +15,7 @@ from pydapr.components.configuration import (
     ConfigurationStore,
     Handler,
     Item,
-    no_such_subscription,
+    end,
 )
 from pydapr.components.drivers import redis
 from pydapr.components.drivers.redis_connection import Command, Connection, Failure, Reply
@@ -109,12 +109,7 @@ class Redis(ConfigurationStore):
         return name
 
     async def unsubscribe(self, subscription: str) -> None:
-        found = self._subscriptions.pop(subscription, None)
-        if found is None or found.task is None:
-            raise no_such_subscription(subscription)
-        found.task.cancel()
-        if found.task is not asyncio.current_task():
-            await asyncio.wait((found.task,))
+        found = await end(self._subscriptions, subscription)
         still: set[Command] = {one for other in self._subscriptions.values() for one in self._commands(other)}
         gone = [one for one in self._commands(found) if one not in still]
         if gone and self._current is not None and not self._current.is_lost:

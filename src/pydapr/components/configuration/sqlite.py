@@ -16,7 +16,7 @@ from pydapr.components.configuration import (
     ConfigurationStore,
     Handler,
     Item,
-    no_such_subscription,
+    end,
 )
 from pydapr.components.drivers import sqlite
 from pydapr.net import tasks
@@ -113,12 +113,7 @@ class Sqlite(ConfigurationStore):
         return name
 
     async def unsubscribe(self, subscription: str) -> None:
-        found = self._subscriptions.pop(subscription, None)
-        if found is None or found.task is None:
-            raise no_such_subscription(subscription)
-        found.task.cancel()
-        if found.task is not asyncio.current_task():
-            await asyncio.wait((found.task,))
+        await end(self._subscriptions, subscription)
 
     # -- changes --
 

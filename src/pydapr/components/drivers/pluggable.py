@@ -10,10 +10,11 @@ resource may mean them; a component that has started anew is given its metadata 
 
 import asyncio
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydapr.components import FIRST_VERSIONS, Found, option, options, pluggable
+from pydapr.components import FIRST_VERSIONS, Found, Part, option, options, pluggable
 from pydapr.errors import Code, RpcError
 from pydapr.net import dial, grpc_client, http2_pool
 from pydapr.observe import logging
@@ -158,6 +159,25 @@ class Link:
         # Who listens is told by the socket: a process that starts anew makes another one.
         self._connected_to = before + _identity(path)
         return connected
+
+
+class Plugged(Part, ABC):
+    """What the classes of all kinds have in common: they begin and end with their `Link`."""
+
+    _link: Link
+
+    async def open(self) -> None:
+        try:
+            await self._link.open(self._begin)
+        except RpcError as error:
+            raise OSError(str(error)) from None
+
+    async def close(self) -> None:
+        self._link.close()
+
+    @abstractmethod
+    async def _begin(self) -> None:
+        """What a process is told before any call. Raises `RpcError`."""
 
 
 async def _nothing() -> None:

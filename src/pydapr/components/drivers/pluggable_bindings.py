@@ -31,7 +31,7 @@ def make(link: pluggable.Link, given: pluggable.Options, services: Sequence[str]
     return _Both(link, given) if wanted == [INPUT, OUTPUT] else _Output(link, given)
 
 
-class _Common:
+class _Common(pluggable.Plugged):
     """What both have in common."""
 
     services: Sequence[str]
@@ -39,15 +39,6 @@ class _Common:
     def __init__(self, link: pluggable.Link, given: pluggable.Options) -> None:
         self._link, self._properties = link, dict(given.properties)
         self.operations: Sequence[str] = ()
-
-    async def open(self) -> None:
-        try:
-            await self._link.open(self._begin)
-        except RpcError as error:
-            raise OSError(str(error)) from None
-
-    async def close(self) -> None:
-        self._link.close()
 
     async def _begin(self) -> None:
         from pydapr.proto.dapr.proto.components.v1 import bindings_pb2, common_pb2

@@ -30,22 +30,13 @@ PAUSE_SECONDS = 5.0
 """How long a component may take to pause, or to go on."""
 
 
-class Pluggable(PubSub):
+class Pluggable(pluggable.Plugged, PubSub):
     """A broker in a process of its own. A topic's messages come one after the other, as with the original."""
 
     def __init__(self, link: pluggable.Link, given: pluggable.Options) -> None:
         self._link, self._properties = link, dict(given.properties)
         self._subscriptions: set[_Pulled] = set()
         self._is_paused = False
-
-    async def open(self) -> None:
-        try:
-            await self._link.open(self._begin)
-        except RpcError as error:
-            raise OSError(str(error)) from None
-
-    async def close(self) -> None:
-        self._link.close()
 
     async def publish(self, message: Message) -> None:
         from pydapr.proto.dapr.proto.components.v1 import pubsub_pb2

@@ -15,20 +15,11 @@ if TYPE_CHECKING:
 SERVICE = "SecretStore"
 
 
-class Pluggable(SecretStore):
+class Pluggable(pluggable.Plugged, SecretStore):
     """A secret store in a process of its own."""
 
     def __init__(self, link: pluggable.Link, given: pluggable.Options) -> None:
         self._link, self._properties = link, dict(given.properties)
-
-    async def open(self) -> None:
-        try:
-            await self._link.open(self._begin)
-        except RpcError as error:
-            raise OSError(str(error)) from None
-
-    async def close(self) -> None:
-        self._link.close()
 
     async def get(self, name: str, metadata: Mapping[str, str]) -> Mapping[str, str]:
         from pydapr.proto.dapr.proto.components.v1 import secretstore_pb2 as messages

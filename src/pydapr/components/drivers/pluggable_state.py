@@ -54,7 +54,7 @@ _OURS = frozenset({state.KEYS_LIKE, state.DELETE_WITH_PREFIX})
 """What a component may say it can do, and the protocol has no call for."""
 
 
-class Pluggable(StateStore):
+class Pluggable(pluggable.Plugged, StateStore):
     """A state store in a process of its own; `services` are the full names of all that the process offers."""
 
     def __init__(self, link: pluggable.Link, given: pluggable.Options, services: frozenset[str]) -> None:
@@ -68,15 +68,6 @@ class Pluggable(StateStore):
         if state.ETAG in self._said and state.TRANSACTIONAL in self._said:
             return (*self._said, "ACTOR")
         return self._said
-
-    async def open(self) -> None:
-        try:
-            await self._link.open(self._begin)
-        except RpcError as error:
-            raise OSError(str(error)) from None
-
-    async def close(self) -> None:
-        self._link.close()
 
     async def get(self, key: str, *, consistency: str = "", metadata: Mapping[str, str] = NO_METADATA) -> Item | None:
         from pydapr.proto.dapr.proto.components.v1 import state_pb2
