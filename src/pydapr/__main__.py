@@ -6,7 +6,14 @@ Only the process asked for is imported: every sidecar pays for its imports at ea
 
 import sys
 
-_PROCESSES = {"daprd": "pydapr.daprd", "dapr": "pydapr.cli", "cli": "pydapr.cli", "sentry": "pydapr.sentry"}
+_PROCESSES = {
+    "daprd": "pydapr.daprd",
+    "dapr": "pydapr.cli",
+    "cli": "pydapr.cli",
+    "placement": "pydapr.placement",
+    "scheduler": "pydapr.scheduler",
+    "sentry": "pydapr.sentry",
+}
 
 
 def main() -> int:

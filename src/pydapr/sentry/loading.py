@@ -6,6 +6,7 @@ Called by `runtime` before anything else is loaded, so that a start that must fa
 import datetime
 from typing import TYPE_CHECKING
 
+from pydapr.controlplane.process import Fatal
 from pydapr.observe import logging
 from pydapr.security import certificates, spiffe
 from pydapr.sentry import authority, configuration, flags, store
@@ -19,10 +20,6 @@ ca_log = logging.get("dapr.sentry.ca")
 
 New = list[tuple[str, bytes]]
 """Paths and contents of what is to be stored."""
-
-
-class Fatal(Exception):
-    """Sentry cannot run; the message is the reason."""
 
 
 class Loader:

@@ -10,10 +10,11 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from pydapr.controlplane.process import Fatal
 from pydapr.observe import logging
 from pydapr.security import spiffe, watch
 from pydapr.sentry import authority, configuration, flags, metrics, store
-from pydapr.sentry.loading import Fatal, Loader
+from pydapr.sentry.loading import Loader
 
 if TYPE_CHECKING:
     from pydapr.sentry.kube import Api
@@ -41,11 +42,8 @@ class Sentry:
                 await asyncio.wait((starting,))
                 if starting.cancelled():
                     return
-            serving = starting.result()
-            await asyncio.wait((stopping, serving.failed), return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
-            if serving.failed.done():
-                serving.failed.result()
+            await starting.result().beside.until(stop)
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> "Serving":
         settings = self._settings
@@ -67,7 +65,7 @@ class Sentry:
 
         serving = Serving(settings, current, self._counts, stack)
         await serving.start(rules, api, await self._domain(api))
-        serving.run_beside(self._reload(before, loader, serving))
+        serving.beside.run(self._reload(before, loader, serving))
         return serving
 
     def _api(self, stack: contextlib.AsyncExitStack) -> "Api | None":

@@ -7,17 +7,17 @@ import asyncio
 import contextlib
 import datetime
 import os
-from collections.abc import Coroutine
 from typing import TYPE_CHECKING
 
 from cryptography import x509
 
+from pydapr.controlplane.beside import Beside
+from pydapr.controlplane.process import Fatal
 from pydapr.net import server
 from pydapr.net.exchange import Handler
-from pydapr.observe import logging, metrics_page
+from pydapr.observe import logging
 from pydapr.security import spiffe, svid, token, trust
-from pydapr.sentry import authority, configuration, flags, health, metrics, service, validators
-from pydapr.sentry.loading import Fatal
+from pydapr.sentry import authority, configuration, flags, metrics, service, validators
 from pydapr.sentry.validators.insecure import Insecure
 
 if TYPE_CHECKING:
@@ -30,15 +30,12 @@ log = logging.get("dapr.sentry")
 server_log = logging.get("dapr.sentry.server")
 oidc_log = logging.get("dapr.sentry.server.oidc.http")
 
-STOP_SECONDS = 5.0
-"""How long calls under way have to finish."""
-
 FILE_SECONDS = 5.0
 """How often a certificate of the OpenID server that is not there is looked for."""
 
 
 class Serving:
-    """Everything that goes on beside each other; `failed` has the reason when something of it cannot."""
+    """Everything that goes on beside each other, with the servers and tasks in `beside`."""
 
     def __init__(
         self,
@@ -52,29 +49,30 @@ class Serving:
         self._counts = counts
         self._stack = stack
         self._own = spiffe.sentry(spiffe.domain(settings.trust_domain), settings.namespace)
-        self._health = health.Health()
+        self.beside = Beside(stack, log)
+        self._health = self.beside.health
         self._source = svid.Source(self._issue_own, trust.read(current.bundle.anchors))
         self._service: service.Service | None = None
         self._openid: OpenId | None = None
         self._openid_tls: ssl.SSLContext | None = None
-        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def start(self, rules: configuration.Rules, api: "Api | None", domain: str) -> None:
         """Opens everything. Raises `Fatal`."""
         self._name_parts()
-        await self._serve_health()
+        await self.beside.serve_health(self._settings.healthz_listen_address, self._settings.healthz_port)
         try:
             known = self._open_validators(rules, api)
             await self._source.open()
         except (svid.Unavailable, validators.CannotStart) as error:
             raise Fatal(f"error running Sentry: {error}") from None
         self._health.ready("security-provider")
-        self.run_beside(self._source.run())
+        self.beside.run(self._source.run())
         place = service.Place(self._settings.namespace, domain)
         self._service = service.Service(self._authority, known, rules.default_validator, place, self._counts)
         await self._serve_certificates(self._service)
         await self._serve_openid()
-        await self._serve_metrics()
+        settings = self._settings
+        await self.beside.serve_metrics(self._counts.registry, settings.metrics_listen_address, settings.metrics_port)
 
     async def take(self, current: authority.Authority) -> None:
         """Goes on with another authority. Raises `Fatal`; the one from before stays then."""
@@ -88,25 +86,6 @@ class Serving:
         self._service.authority = current
         if self._openid is not None and current.tokens is not None:
             self._openid.tokens = current.tokens
-
-    def run_beside(self, work: Coroutine[object, object, None]) -> None:
-        """Runs `work` until sentry stops; sentry stops when it fails."""
-        task = asyncio.create_task(work)
-
-        def ended(done: asyncio.Task[None]) -> None:
-            if done.cancelled() or self.failed.done():
-                return
-            error = done.exception()
-            if error is not None:
-                self.failed.set_exception(error)
-                self.failed.exception()  # whether anybody asks or not: it may end for another reason at this moment
-
-        async def end() -> None:
-            task.cancel()
-            await asyncio.wait((task,))
-
-        task.add_done_callback(ended)
-        self._stack.push_async_callback(end)
 
     def _name_parts(self) -> None:
         """Tells the health check what to wait for."""
@@ -139,7 +118,7 @@ class Serving:
 
                 found[number] = Jwks(options, self._own)
                 self._health.add("sentry-jwks-validator")
-                self.run_beside(self._open_validator(found[number], "sentry-jwks-validator"))
+                self.beside.run(self._open_validator(found[number], "sentry-jwks-validator"))
             elif number == token.KUBERNETES:
                 from pydapr.sentry.validators.kubernetes import Kubernetes
 
@@ -163,23 +142,10 @@ class Serving:
 
     # -- servers --
 
-    async def _serve_health(self) -> None:
-        host, port = self._settings.healthz_listen_address, self._settings.healthz_port
-        await self._listen(self._health.serve, host, port)
-        log.info(f"Healthz server is listening on {host or '[::]'}:{port}")
-        self._health.ready("healthz-server")
-
-    async def _serve_metrics(self) -> None:
-        host, port = self._settings.metrics_listen_address, self._settings.metrics_port
-        if port:
-            await self._listen(metrics_page.page(self._counts.registry), host, port)
-            log.info(f"metrics server started on {host}:{port}/")
-            self._health.ready("metrics-server")
-
     async def _serve_certificates(self, answering: service.Service) -> None:
         settings = self._settings
         options = server.Options(with_http1=False, tls=self._source.server_context(with_client=False))
-        await self._listen(answering.methods(), settings.listen_address, settings.port, options)
+        await self.beside.listen(answering.methods(), settings.listen_address, settings.port, options)
         self._stack.callback(server_log.info, "Shutting down gRPC server")
         server_log.info(f"Running gRPC server on port {settings.port}")
         self._health.ready("sentry-server")
@@ -196,7 +162,7 @@ class Serving:
             self._openid = oidc.OpenId(tokens, settings, self._settings.jwt.issuer)
         except ValueError as error:
             raise Fatal(f"error creating OIDC server: failed to create OIDC server: {error}") from None
-        self.run_beside(self._open_openid(self._openid.serve))
+        self.beside.run(self._open_openid(self._openid.serve))
 
     async def _open_openid(self, handler: Handler) -> None:
         """Listens as soon as the certificate is there: whoever makes it may wait for us."""
@@ -209,7 +175,7 @@ class Serving:
             self._openid_tls = _openid_context()
             self.load_openid_certificate()
         options = server.Options(with_http2=False, tls=self._openid_tls)
-        await self._listen(handler, settings.address, settings.port, options)
+        await self.beside.listen(handler, settings.address, settings.port, options)
         self._stack.callback(oidc_log.info, "Shutting down OIDC HTTP server")
         kind = " (insecure)" if self._openid_tls is None else ""
         oidc_log.info(f"Starting OIDC HTTP server{kind} on {settings.address}:{settings.port}")
@@ -224,16 +190,6 @@ class Serving:
             self._openid_tls.load_cert_chain(settings.certificate_file, settings.key_file)
         except (OSError, ValueError) as error:
             raise Fatal(f"failed to load TLS certificate and key: {error}") from None
-
-    async def _listen(self, handler: Handler, host: str, port: int, options: server.Options | None = None) -> None:
-        """Raises `Fatal`."""
-        one = server.Server(handler, options or server.Options())
-        try:
-            await one.listen(host, port)
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise Fatal(f"could not listen on port {port}: listen tcp {host}:{port}: bind: {reason}") from None
-        self._stack.push_async_callback(one.stop, STOP_SECONDS)
 
 
 def _openid_context() -> "ssl.SSLContext":

@@ -14,9 +14,11 @@ _sym_db = _symbol_database.Default()
 
 from pydapr.proto.dapr.proto.common.v1 import common_pb2 as dapr_dot_proto_dot_common_dot_v1_dot_common__pb2
 from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0dapr/proto/internals/v1/service_invocation.proto\x12\x17\x64\x61pr.proto.internals.v1\x1a!dapr/proto/common/v1/common.proto\x1a\x19google/protobuf/any.proto\"-\n\x05\x41\x63tor\x12\x12\n\nactor_type\x18\x01 \x01(\t\x12\x10\n\x08\x61\x63tor_id\x18\x02 \x01(\t\"!\n\x0fListStringValue\x12\x0e\n\x06values\x18\x01 \x03(\t\"N\n\x06Status\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12%\n\x07\x64\x65tails\x18\x03 \x03(\x0b\x32\x14.google.protobuf.Any\"\xd9\x02\n\x15InternalInvokeRequest\x12\x30\n\x03ver\x18\x01 \x01(\x0e\x32#.dapr.proto.internals.v1.APIVersion\x12N\n\x08metadata\x18\x02 \x03(\x0b\x32<.dapr.proto.internals.v1.InternalInvokeRequest.MetadataEntry\x12\x34\n\x07message\x18\x03 \x01(\x0b\x32#.dapr.proto.common.v1.InvokeRequest\x12-\n\x05\x61\x63tor\x18\x04 \x01(\x0b\x32\x1e.dapr.proto.internals.v1.Actor\x1aY\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x37\n\x05value\x18\x02 \x01(\x0b\x32(.dapr.proto.internals.v1.ListStringValue:\x02\x38\x01\"\xd5\x03\n\x16InternalInvokeResponse\x12/\n\x06status\x18\x01 \x01(\x0b\x32\x1f.dapr.proto.internals.v1.Status\x12M\n\x07headers\x18\x02 \x03(\x0b\x32<.dapr.proto.internals.v1.InternalInvokeResponse.HeadersEntry\x12O\n\x08trailers\x18\x03 \x03(\x0b\x32=.dapr.proto.internals.v1.InternalInvokeResponse.TrailersEntry\x12\x35\n\x07message\x18\x04 \x01(\x0b\x32$.dapr.proto.common.v1.InvokeResponse\x1aX\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x37\n\x05value\x18\x02 \x01(\x0b\x32(.dapr.proto.internals.v1.ListStringValue:\x02\x38\x01\x1aY\n\rTrailersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x37\n\x05value\x18\x02 \x01(\x0b\x32(.dapr.proto.internals.v1.ListStringValue:\x02\x38\x01\"\x94\x01\n\x1bInternalInvokeRequestStream\x12?\n\x07request\x18\x01 \x01(\x0b\x32..dapr.proto.internals.v1.InternalInvokeRequest\x12\x34\n\x07payload\x18\x02 \x01(\x0b\x32#.dapr.proto.common.v1.StreamPayload\"\x97\x01\n\x1cInternalInvokeResponseStream\x12\x41\n\x08response\x18\x01 \x01(\x0b\x32/.dapr.proto.internals.v1.InternalInvokeResponse\x12\x34\n\x07payload\x18\x02 \x01(\x0b\x32#.dapr.proto.common.v1.StreamPayload*0\n\nAPIVersion\x12\x1a\n\x16\x41PIVERSION_UNSPECIFIED\x10\x00\x12\x06\n\x02V1\x10\x01\x32\x86\x02\n\x11ServiceInvocation\x12l\n\tCallLocal\x12..dapr.proto.internals.v1.InternalInvokeRequest\x1a/.dapr.proto.internals.v1.InternalInvokeResponse\x12\x82\x01\n\x0f\x43\x61llLocalStream\x12\x34.dapr.proto.internals.v1.InternalInvokeRequestStream\x1a\x35.dapr.proto.internals.v1.InternalInvokeResponseStream(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0dapr/proto/internals/v1/service_invocation.proto\x12\x17\x64\x61pr.proto.internals.v1\x1a!dapr/proto/common/v1/common.proto\x1a\x19google/protobuf/any.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"-\n\x05\x41\x63tor\x12\x12\n\nactor_type\x18\x01 \x01(\t\x12\x10\n\x08\x61\x63tor_id\x18\x02 \x01(\t\"!\n\x0fListStringValue\x12\x0e\n\x06values\x18\x01 \x03(\t\"N\n\x06Status\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12%\n\x07\x64\x65tails\x18\x03 \x03(\x0b\x32\x14.google.protobuf.Any\"\xd9\x02\n\x15InternalInvokeRequest\x12\x30\n\x03ver\x18\x01 \x01(\x0e\x32#.dapr.proto.internals.v1.APIVersion\x12N\n\x08metadata\x18\x02 \x03(\x0b\x32<.dapr.proto.internals.v1.InternalInvokeRequest.MetadataEntry\x12\x34\n\x07message\x18\x03 \x01(\x0b\x32#.dapr.proto.common.v1.InvokeRequest\x12-\n\x05\x61\x63tor\x18\x04 \x01(\x0b\x32\x1e.dapr.proto.internals.v1.Actor\x1aY\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x37\n\x05value\x18\x02 \x01(\x0b\x32(.dapr.proto.internals.v1.ListStringValue:\x02\x38\x01\"\xd5\x03\n\x16InternalInvokeResponse\x12/\n\x06status\x18\x01 \x01(\x0b\x32\x1f.dapr.proto.internals.v1.Status\x12M\n\x07headers\x18\x02 \x03(\x0b\x32<.dapr.proto.internals.v1.InternalInvokeResponse.HeadersEntry\x12O\n\x08trailers\x18\x03 \x03(\x0b\x32=.dapr.proto.internals.v1.InternalInvokeResponse.TrailersEntry\x12\x35\n\x07message\x18\x04 \x01(\x0b\x32$.dapr.proto.common.v1.InvokeResponse\x1aX\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x37\n\x05value\x18\x02 \x01(\x0b\x32(.dapr.proto.internals.v1.ListStringValue:\x02\x38\x01\x1aY\n\rTrailersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x37\n\x05value\x18\x02 \x01(\x0b\x32(.dapr.proto.internals.v1.ListStringValue:\x02\x38\x01\"\x94\x01\n\x1bInternalInvokeRequestStream\x12?\n\x07request\x18\x01 \x01(\x0b\x32..dapr.proto.internals.v1.InternalInvokeRequest\x12\x34\n\x07payload\x18\x02 \x01(\x0b\x32#.dapr.proto.common.v1.StreamPayload\"\x97\x01\n\x1cInternalInvokeResponseStream\x12\x41\n\x08response\x18\x01 \x01(\x0b\x32/.dapr.proto.internals.v1.InternalInvokeResponse\x12\x34\n\x07payload\x18\x02 \x01(\x0b\x32#.dapr.proto.common.v1.StreamPayload\"\x93\x02\n\x08Reminder\x12\x10\n\x08\x61\x63tor_id\x18\x01 \x01(\t\x12\x12\n\nactor_type\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\"\n\x04\x64\x61ta\x18\x04 \x01(\x0b\x32\x14.google.protobuf.Any\x12\x0e\n\x06period\x18\x05 \x01(\t\x12\x33\n\x0fregistered_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x64ue_time\x18\x07 \x01(\t\x12\x33\n\x0f\x65xpiration_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08is_timer\x18\t \x01(\x08\x12\x11\n\tskip_lock\x18\n \x01(\x08*0\n\nAPIVersion\x12\x1a\n\x16\x41PIVERSION_UNSPECIFIED\x10\x00\x12\x06\n\x02V1\x10\x01\x32\xba\x04\n\x11ServiceInvocation\x12l\n\tCallActor\x12..dapr.proto.internals.v1.InternalInvokeRequest\x1a/.dapr.proto.internals.v1.InternalInvokeResponse\x12N\n\x11\x43\x61llActorReminder\x12!.dapr.proto.internals.v1.Reminder\x1a\x16.google.protobuf.Empty\x12t\n\x0f\x43\x61llActorStream\x12..dapr.proto.internals.v1.InternalInvokeRequest\x1a/.dapr.proto.internals.v1.InternalInvokeResponse0\x01\x12l\n\tCallLocal\x12..dapr.proto.internals.v1.InternalInvokeRequest\x1a/.dapr.proto.internals.v1.InternalInvokeResponse\x12\x82\x01\n\x0f\x43\x61llLocalStream\x12\x34.dapr.proto.internals.v1.InternalInvokeRequestStream\x1a\x35.dapr.proto.internals.v1.InternalInvokeResponseStream(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -29,28 +31,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INTERNALINVOKERESPONSE_HEADERSENTRY']._serialized_options = b'8\001'
   _globals['_INTERNALINVOKERESPONSE_TRAILERSENTRY']._loaded_options = None
   _globals['_INTERNALINVOKERESPONSE_TRAILERSENTRY']._serialized_options = b'8\001'
-  _globals['_APIVERSION']._serialized_start=1426
-  _globals['_APIVERSION']._serialized_end=1474
-  _globals['_ACTOR']._serialized_start=139
-  _globals['_ACTOR']._serialized_end=184
-  _globals['_LISTSTRINGVALUE']._serialized_start=186
-  _globals['_LISTSTRINGVALUE']._serialized_end=219
-  _globals['_STATUS']._serialized_start=221
-  _globals['_STATUS']._serialized_end=299
-  _globals['_INTERNALINVOKEREQUEST']._serialized_start=302
-  _globals['_INTERNALINVOKEREQUEST']._serialized_end=647
-  _globals['_INTERNALINVOKEREQUEST_METADATAENTRY']._serialized_start=558
-  _globals['_INTERNALINVOKEREQUEST_METADATAENTRY']._serialized_end=647
-  _globals['_INTERNALINVOKERESPONSE']._serialized_start=650
-  _globals['_INTERNALINVOKERESPONSE']._serialized_end=1119
-  _globals['_INTERNALINVOKERESPONSE_HEADERSENTRY']._serialized_start=940
-  _globals['_INTERNALINVOKERESPONSE_HEADERSENTRY']._serialized_end=1028
-  _globals['_INTERNALINVOKERESPONSE_TRAILERSENTRY']._serialized_start=1030
-  _globals['_INTERNALINVOKERESPONSE_TRAILERSENTRY']._serialized_end=1119
-  _globals['_INTERNALINVOKEREQUESTSTREAM']._serialized_start=1122
-  _globals['_INTERNALINVOKEREQUESTSTREAM']._serialized_end=1270
-  _globals['_INTERNALINVOKERESPONSESTREAM']._serialized_start=1273
-  _globals['_INTERNALINVOKERESPONSESTREAM']._serialized_end=1424
-  _globals['_SERVICEINVOCATION']._serialized_start=1477
-  _globals['_SERVICEINVOCATION']._serialized_end=1739
+  _globals['_APIVERSION']._serialized_start=1766
+  _globals['_APIVERSION']._serialized_end=1814
+  _globals['_ACTOR']._serialized_start=201
+  _globals['_ACTOR']._serialized_end=246
+  _globals['_LISTSTRINGVALUE']._serialized_start=248
+  _globals['_LISTSTRINGVALUE']._serialized_end=281
+  _globals['_STATUS']._serialized_start=283
+  _globals['_STATUS']._serialized_end=361
+  _globals['_INTERNALINVOKEREQUEST']._serialized_start=364
+  _globals['_INTERNALINVOKEREQUEST']._serialized_end=709
+  _globals['_INTERNALINVOKEREQUEST_METADATAENTRY']._serialized_start=620
+  _globals['_INTERNALINVOKEREQUEST_METADATAENTRY']._serialized_end=709
+  _globals['_INTERNALINVOKERESPONSE']._serialized_start=712
+  _globals['_INTERNALINVOKERESPONSE']._serialized_end=1181
+  _globals['_INTERNALINVOKERESPONSE_HEADERSENTRY']._serialized_start=1002
+  _globals['_INTERNALINVOKERESPONSE_HEADERSENTRY']._serialized_end=1090
+  _globals['_INTERNALINVOKERESPONSE_TRAILERSENTRY']._serialized_start=1092
+  _globals['_INTERNALINVOKERESPONSE_TRAILERSENTRY']._serialized_end=1181
+  _globals['_INTERNALINVOKEREQUESTSTREAM']._serialized_start=1184
+  _globals['_INTERNALINVOKEREQUESTSTREAM']._serialized_end=1332
+  _globals['_INTERNALINVOKERESPONSESTREAM']._serialized_start=1335
+  _globals['_INTERNALINVOKERESPONSESTREAM']._serialized_end=1486
+  _globals['_REMINDER']._serialized_start=1489
+  _globals['_REMINDER']._serialized_end=1764
+  _globals['_SERVICEINVOCATION']._serialized_start=1817
+  _globals['_SERVICEINVOCATION']._serialized_end=2387
 # @@protoc_insertion_point(module_scope)

@@ -1,6 +1,6 @@
-"""Whether sentry is ready, and the port that says so: `GET /healthz`, 200 or 503.
+"""Whether a process is ready, and the port that says so: `GET /healthz`, 200 or 503.
 
-Every part that is needed names itself at the start and says when it is ready. Used by `runtime`.
+Every part that is needed names itself at the start and says when it is ready. Used by `beside`.
 """
 
 from pydapr.net.exchange import Exchange
