@@ -1,4 +1,4 @@
-"""Where a scheduler keeps jobs: keys and values with revisions, as etcd has them, and who of several schedulers does which.
+"""Where a scheduler keeps jobs: keys and values with revisions, as etcd has them; and who of several does which.
 
 Contracts. `stores` has what implements them: an SQLite file for a single scheduler, etcd for several. Keys are those of
 the original (`dapr/jobs/…`, `dapr/counters/…`, `dapr/leadership/…`), values the messages of `proto/etcd/cron.proto`.
