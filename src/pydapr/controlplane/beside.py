@@ -6,6 +6,7 @@ the stack that it is given; `failed` has the reason when something cannot go on.
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Coroutine
 
 from pydapr.controlplane.health import Health
@@ -18,6 +19,10 @@ from pydapr.observe.metrics import Registry
 STOP_SECONDS = 5.0
 """How long calls under way have to finish."""
 
+IDLE_VARIABLE = "PYDAPR_IDLE_SECONDS"
+IDLE_LOOKS = 10
+"""How often within that time it is looked whether anybody is connected."""
+
 
 class Beside:
     """The servers and tasks of one process."""
@@ -25,6 +30,7 @@ class Beside:
     def __init__(self, stack: contextlib.AsyncExitStack, log: logging.Logger) -> None:
         self._stack = stack
         self._log = log
+        self._servers: list[server.Server] = []
         self.health = Health()
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -53,12 +59,26 @@ class Beside:
             self.failed.exception()  # whether anybody asks or not: it may end for another reason at this moment
 
     async def until(self, stop: asyncio.Event) -> None:
-        """Waits for the end. Raises why it came, unless `stop` was set."""
+        """Waits for the end. Raises why it came, unless `stop` was set, or nobody has been connected for as long as
+        whoever started the process allows (`cli.plane`)."""
+        seconds = float(os.environ.get(IDLE_VARIABLE) or 0)
+        idling = asyncio.create_task(self._until_idle(seconds, stop)) if seconds else None
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait((stopping, self.failed), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
+        if idling is not None:
+            idling.cancel()
         if self.failed.done():
             self.failed.result()
+
+    async def _until_idle(self, seconds: float, stop: asyncio.Event) -> None:
+        """Has the process stop when nobody has been connected for so long."""
+        looks = 0
+        while looks < IDLE_LOOKS:
+            await asyncio.sleep(seconds / IDLE_LOOKS)
+            looks = 0 if any(one.connected for one in self._servers) else looks + 1
+        self._log.info(f"Nobody has been connected for {seconds:g} seconds: ending")
+        stop.set()
 
     async def listen(
         self, handler: Handler, host: str, port: int, options: server.Options | None = None, part: str = ""
@@ -70,6 +90,7 @@ class Beside:
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise Fatal(f"could not listen on port {port}: listen tcp {host}:{port}: bind: {reason}") from None
+        self._servers.append(one)
         self._stack.push_async_callback(one.stop, STOP_SECONDS)
         self.health.ready(part)
         return one

@@ -73,7 +73,7 @@ async def _connect(
     loop = asyncio.get_running_loop()
     made: Callable[[], asyncio.BaseProtocol] = (lambda: buffered.Buffered(factory())) if tls else factory
     failed: OSError | None = None
-    for place in [(host, port)] if _needs_no_lookup(host) else await lookup.places(host, port):
+    for place in [(host, port)] if needs_no_lookup(host) else await lookup.places(host, port):
         try:
             transport, protocol = await loop.create_connection(made, *place, **tls)
         except OSError as error:
@@ -88,7 +88,7 @@ async def _connect(
 
 
 @lru_cache(256)
-def _needs_no_lookup(host: str) -> bool:
+def needs_no_lookup(host: str) -> bool:
     """Whether `host` is an address, or a name that this machine knows itself."""
     if host == "localhost":
         return True

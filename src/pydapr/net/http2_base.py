@@ -97,7 +97,7 @@ class Http2Connection(Connection):
 
     __slots__ = (
         "_flush_is_due", "_forgive_at", "_is_receiving", "_reply_is_due", "_written", "h2", "is_lost", "keepalive",
-        "lost_because",
+        "lost_because", "pong",
     )  # fmt: skip
 
     h2: http2.Connection
@@ -113,6 +113,8 @@ class Http2Connection(Connection):
         self.lost_because = ""
         """Why we gave the peer up, if we did."""
         self.keepalive: Keepalive | None = None
+        self.pong = b""
+        """What the peer has answered last to `ask`."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -191,10 +193,10 @@ class Http2Connection(Connection):
         """When the peer was last heard, or up to a second before: `data_received` notes no more than that."""
         return self._forgive_at - 1.0
 
-    def ask(self) -> None:
-        """Asks the peer for an answer, whatever it is busy with."""
+    def ask(self, payload: bytes = b"pydapr\0\0") -> None:
+        """Asks the peer for an answer with the same eight bytes, whatever it is busy with."""
         if not self.is_lost:
-            self.h2.ping()
+            self.h2.ping(payload)
             self.flush()
 
     def give_up(self, reason: str) -> None:
@@ -226,7 +228,7 @@ class Http2Connection(Connection):
         """`half` is over, well or not."""
 
     def pong_received(self, payload: bytes) -> None:
-        pass
+        self.pong = payload
 
     def streams_available(self) -> None:
         pass

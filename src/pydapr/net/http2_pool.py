@@ -56,13 +56,16 @@ _Waiter = asyncio.Future[Unreachable | None]
 class Patience(record.Record):
     """How long a server may take to greet, and how it is treated when it is silent.
 
-    `asks` is for servers that take questions for a sign of life every ten seconds; `keeps` for a single server, to
-    which one connection is kept however long it is unused, and for which calls wait though it was silent before.
+    `asks` is for servers that take questions for a sign of life: when they were `quiet` for so many seconds, with
+    `answer` seconds to give one. `keeps` is for a single server, to which one connection is kept however long it is
+    unused, and for which calls wait though it was silent before.
     """
 
     connect: float = CONNECT_SECONDS
     asks: bool = True
     keeps: bool = False
+    quiet: float = keepalive.QUIET_SECONDS
+    answer: float = keepalive.ANSWER_SECONDS
 
 
 APP = Patience(connect=20.0, asks=False, keeps=True)
@@ -197,8 +200,9 @@ class Pool:
         if connection.is_lost or connection.h2.is_draining:
             raise Unreachable(f"dial tcp {address}: error reading server preface: EOF")
         self._open.setdefault(address, []).append(connection)
-        if self._patience.asks:
-            connection.keepalive = keepalive.Keepalive(connection, self._loop)
+        patience = self._patience
+        if patience.asks:
+            connection.keepalive = keepalive.Keepalive(connection, self._loop, patience.quiet, patience.answer)
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(IDLE_SECONDS, self._sweep)
 

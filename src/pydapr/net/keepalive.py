@@ -7,10 +7,11 @@ does it all: requests cost nothing.
 """
 
 import asyncio
+import time
 from typing import Protocol
 
 QUIET_SECONDS = 10.0
-"""How long a peer may be quiet before it is asked. Not below two seconds: `heard_at` is good to one."""
+"""How long a peer may be quiet before it is asked. Not below a second: `heard_at` is good to one."""
 
 ANSWER_SECONDS = 5.0
 """How long it has to answer."""
@@ -19,6 +20,13 @@ REASON = "keepalive ping failed to receive ACK within timeout"
 
 _LATE = 1.0
 """A timer later than this means that this process stood still: the answer may be here and not be read yet."""
+
+_CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", None)
+
+
+def now() -> float:
+    """Seconds by a clock that goes on while the machine sleeps, where there is one: asyncio's stands still then."""
+    return time.monotonic() if _CLOCK is None else time.clock_gettime(_CLOCK)
 
 
 class Asked(Protocol):

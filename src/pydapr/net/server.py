@@ -45,6 +45,10 @@ class Options:
     tls: "ssl.SSLContext | None" = None
     welcomes: Callable[[asyncio.BaseTransport], bool] | None = None
     """Whether who has connected, and shown its certificate, may stay; None for everybody."""
+    quiet_seconds: float = keepalive.QUIET_SECONDS
+    """How long a client of HTTP/2 may be quiet before it is asked for a sign of life, a second at least."""
+    answer_seconds: float = keepalive.ANSWER_SECONDS
+    """How long it has to give one."""
     keeps_traces_apart: bool = False
     """Whether handlers take a trace from `apart` of their exchanges (`http2_server`)."""
 
@@ -108,9 +112,12 @@ class Server:
 
     def http2_protocol(self) -> http2_server.ServerConnection:
         """A protocol for a connection that speaks HTTP/2."""
-        connection = http2_server.ServerConnection(self._loop, self._handler, self.options.limits, self._forget_http2)
-        connection.keepalive = keepalive.Keepalive(connection, self._loop)
-        connection.h2.keeps_traces_apart = self.options.keeps_traces_apart
+        options = self.options
+        connection = http2_server.ServerConnection(self._loop, self._handler, options.limits, self._forget_http2)
+        connection.keepalive = keepalive.Keepalive(
+            connection, self._loop, options.quiet_seconds, options.answer_seconds
+        )
+        connection.h2.keeps_traces_apart = options.keeps_traces_apart
         return connection
 
     def keep(self, connection: "_Served | _Sniffer") -> bool:
@@ -188,6 +195,11 @@ class Server:
         if self._connections:
             self._all_gone = self._loop.create_future()
             await self._all_gone
+
+    @property
+    def connected(self) -> int:
+        """How many connections there are."""
+        return len(self._connections)
 
     @property
     def busy(self) -> int:

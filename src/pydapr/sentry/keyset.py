@@ -18,9 +18,8 @@ from typing import Any
 from joserfc import jwk
 from joserfc.errors import JoseError
 
-from pydapr.components.drivers import http
 from pydapr.lib import durations
-from pydapr.net import client_tls, dial, pool
+from pydapr.net import client_tls, dial, http, pool
 from pydapr.observe import logging
 from pydapr.security import pem
 

@@ -13,9 +13,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from pydapr.components.drivers import http
 from pydapr.lib.record import Record
-from pydapr.net import client_tls, dial, pool
+from pydapr.net import client_tls, dial, http, pool
 from pydapr.resources import documents
 
 SECONDS = 10.0

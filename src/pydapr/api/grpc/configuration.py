@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pydapr.api.grpc import unary
-from pydapr.api.grpc.streaming import Stream
 from pydapr.blocks.configuration import Configuration
 from pydapr.errors import Code, ConfigurationUnsubscribeFailed, RpcError
 from pydapr.net.body import BodyError
+from pydapr.net.grpc_stream import Stream
 from pydapr.net.http2_server import ServerExchange
 from pydapr.observe import logging
 

@@ -8,9 +8,9 @@ import asyncio
 from typing import Any
 
 from pydapr.api.grpc import unary
-from pydapr.api.grpc.streaming import Stream
 from pydapr.blocks.crypto import Crypto, Pieces, SourceFailed, Wanted
 from pydapr.errors import BadRequest, CryptoFailed, RpcError, Unimplemented
+from pydapr.net.grpc_stream import Stream
 from pydapr.net.http2_server import ServerExchange
 
 FIRST_SECONDS = 5.0

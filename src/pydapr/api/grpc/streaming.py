@@ -7,44 +7,11 @@ from pydapr.api.grpc import errors
 from pydapr.errors import Code, DaprError, RpcError
 from pydapr.net import grpc_server
 from pydapr.net.body import BodyError
+from pydapr.net.grpc_stream import Stream
 from pydapr.net.http2_server import ServerExchange
-from pydapr.wire import grpc
 
-Answer = Callable[["Stream"], Awaitable[None]]
+Answer = Callable[[Stream], Awaitable[None]]
 """Reads requests and sends answers, until it returns. May raise `DaprError`."""
-
-
-class Stream:
-    """One call: the messages that came, and those that go."""
-
-    def __init__(self, exchange: ServerExchange, max_message: int) -> None:
-        self._exchange = exchange
-        self._reader = grpc.MessageReader(max_message, exchange.fields.get(b"grpc-encoding", b"identity"))
-        self._waiting: list[bytes] = []
-
-    async def next(self) -> bytes | None:
-        """The next message, None when the client has no more. Raises `RpcError`."""
-        while not self._waiting:
-            try:
-                data = await self._exchange.body.read()
-            except BodyError as error:
-                raise RpcError(Code.CANCELLED, str(error)) from None
-            if not data:
-                if self._reader.incomplete:
-                    raise RpcError(Code.INTERNAL, "unexpected EOF")
-                return None
-            self._waiting = self._reader.feed(data)
-        return self._waiting.pop(0)
-
-    async def send(self, message: bytes) -> None:
-        """Sends a message; waits while the client does not keep up."""
-        self.begin()
-        await self._exchange.write(grpc.frame(message))
-
-    def begin(self) -> None:
-        """Tells the client that an answer comes."""
-        if not self._exchange.is_begun:
-            self._exchange.begin_block(grpc_server.HEAD_BLOCK)
 
 
 class Streaming:
@@ -75,6 +42,5 @@ class Streaming:
             raise
         except Exception as fault:
             raise errors.unexpected(exchange.target, fault) from None
-        stream.begin()
-        exchange.finish(grpc.OK_TRAILERS)
+        stream.finish()
         return Code.OK

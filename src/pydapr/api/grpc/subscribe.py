@@ -5,11 +5,11 @@ The client says first what it wants, and then of each event what became of it; b
 
 import asyncio
 
-from pydapr.api.grpc.streaming import Stream
 from pydapr.blocks.pubsub import errors
 from pydapr.blocks.pubsub.streams import NotOpened, Session, Streams
 from pydapr.errors import Code, RpcError
 from pydapr.net import tasks
+from pydapr.net.grpc_stream import Stream
 from pydapr.observe import logging
 from pydapr.wire import topicstreams
 

@@ -1,8 +1,9 @@
 """Bindings of ours behind a socket, in, out or both. See `serving`."""
 
-from pydapr.api.pluggable.serving import Answers, Gone, Services, Stream, decode, reading
+from pydapr.api.pluggable.serving import MAX_MESSAGE, Answers, Gone, Services, decode, reading
 from pydapr.components.bindings import BindingError, Event, InputBinding, NotProcessed, OutputBinding, Request
 from pydapr.errors import Code, RpcError
+from pydapr.net.grpc_stream import Stream
 from pydapr.net.http2_server import ServerExchange
 from pydapr.proto.dapr.proto.components.v1 import bindings_pb2 as messages
 
@@ -42,15 +43,14 @@ def add_input(services: Services) -> None:
     async def read(exchange: ServerExchange) -> None:
         part = services.parts.part(exchange)
         assert isinstance(part, InputBinding)
-        stream, answers = Stream(exchange), Answers()
+        stream, answers = Stream(exchange, MAX_MESSAGE), Answers()
 
         async def deliver(event: Event) -> bytes:
             async def send(id_: str) -> None:
-                await stream.send(
-                    messages.ReadResponse(
-                        data=event.data, metadata=event.metadata, content_type=event.content_type, message_id=id_
-                    )
+                message = messages.ReadResponse(
+                    data=event.data, metadata=event.metadata, content_type=event.content_type, message_id=id_
                 )
+                await stream.send(message.SerializeToString())
 
             try:
                 got = await answers.ask(send)

@@ -3,10 +3,11 @@
 import asyncio
 from typing import Any
 
-from pydapr.api.pluggable.serving import Answers, Gone, Services, Stream, decode, reading
+from pydapr.api.pluggable.serving import MAX_MESSAGE, Answers, Gone, Services, decode, reading
 from pydapr.components.pubsub import Entry, Message, NotProcessed, PubSub, PubSubError
 from pydapr.errors import Code, RpcError
 from pydapr.net import grpc_server
+from pydapr.net.grpc_stream import Stream
 from pydapr.net.http2_server import ServerExchange
 from pydapr.proto.dapr.proto.components.v1 import pubsub_pb2 as messages
 
@@ -50,7 +51,7 @@ class _Broker:
 
     async def pull(self, exchange: ServerExchange) -> None:
         """Messages of a topic, until the client ends the stream; what it has not answered then goes back."""
-        broker, stream, answers = self._broker(exchange), Stream(exchange), Answers()
+        broker, stream, answers = self._broker(exchange), Stream(exchange, MAX_MESSAGE), Answers()
         first = await stream.next()
         wanted = decode(messages.PullMessagesRequest, first or b"").topic
         if not wanted.name:
@@ -62,15 +63,14 @@ class _Broker:
                 await paused.wait()
 
             async def send(id_: str) -> None:
-                await stream.send(
-                    messages.PullMessagesResponse(
-                        data=message.data,
-                        topic_name=message.topic,
-                        metadata=message.metadata,
-                        content_type=message.content_type,
-                        id=id_,
-                    )
+                response = messages.PullMessagesResponse(
+                    data=message.data,
+                    topic_name=message.topic,
+                    metadata=message.metadata,
+                    content_type=message.content_type,
+                    id=id_,
                 )
+                await stream.send(response.SerializeToString())
 
             try:
                 reason = await answers.ask(send)

@@ -13,9 +13,9 @@ from pydapr.components import Part, pluggable
 from pydapr.errors import Code, RpcError
 from pydapr.net import grpc_server, reflection, tasks
 from pydapr.net.body import BodyError
+from pydapr.net.grpc_stream import Stream
 from pydapr.net.http2_server import ServerExchange
 from pydapr.observe import logging
-from pydapr.wire import grpc
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -196,39 +196,6 @@ class Services:
         shown = reflection.Reflection((*self._names, *reflection.OWN))
         methods = {f"/{name}/ServerReflectionInfo".encode(): shown.serve for name in reflection.OWN}
         return grpc_server.Methods({**self._methods, **methods})
-
-
-class Stream:
-    """The messages of one call in both directions."""
-
-    def __init__(self, exchange: ServerExchange) -> None:
-        self._exchange = exchange
-        self._reader = grpc.MessageReader(MAX_MESSAGE, exchange.fields.get(b"grpc-encoding", b"identity"))
-        self._waiting: list[bytes] = []
-        self._turn = asyncio.Lock()
-
-    async def next(self) -> bytes | None:
-        """The next message, None at the end."""
-        while not self._waiting:
-            try:
-                data = await self._exchange.body.read()
-            except BodyError as error:
-                raise RpcError(Code.CANCELLED, str(error)) from None
-            if not data:
-                return None
-            self._waiting = self._reader.feed(data)
-        return self._waiting.pop(0)
-
-    async def send(self, message: "Message") -> None:
-        """Sends one, behind those that others are sending. Raises `BodyError`."""
-        async with self._turn:
-            await self._exchange.write(grpc.frame(message.SerializeToString()))
-
-    def begin(self) -> None:
-        self._exchange.begin_block(grpc_server.HEAD_BLOCK)
-
-    def finish(self) -> None:
-        self._exchange.finish(grpc.OK_TRAILERS)
 
 
 class Answers:

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 
 from pydapr.components import Wrong, component, option, options
 from pydapr.components.bindings import Answer, BindingError, OutputBinding, Request
-from pydapr.components.drivers import http
 from pydapr.components.drivers.sql_bindings import stamp
 from pydapr.lib import durations
+from pydapr.net import http
 
 SECONDS = 600.0
 """How long an answer may take."""

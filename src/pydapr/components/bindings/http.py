@@ -12,9 +12,9 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from pydapr.components import Seconds, Wrong, component, option, options
 from pydapr.components.bindings import Answer, BindingError, OutputBinding, Request
-from pydapr.components.drivers import http, thread
+from pydapr.components.drivers import thread
 from pydapr.lib import quantity, truth
-from pydapr.net import client_tls, dial
+from pydapr.net import client_tls, dial, http
 from pydapr.wire import headers as names
 from pydapr.wire import http1
 

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 
 from pydapr.components import Seconds, Wrong, component, option, options
 from pydapr.components.crypto import KeyNotFound
-from pydapr.components.drivers import http, jwk, thread
+from pydapr.components.drivers import jwk, thread
 from pydapr.components.drivers.localkeys import LocalKeys
+from pydapr.net import http
 from pydapr.observe import logging
 from pydapr.security import watch
 

@@ -24,11 +24,9 @@ from pydapr.components.state import (
     StateStore,
     Unavailable,
 )
-from pydapr.errors import Code, RpcError
 from pydapr.lib import truth
-from pydapr.net import dial, grpc_client, http2_pool
+from pydapr.net import dial, etcd, http2_pool
 from pydapr.observe import logging
-from pydapr.wire import http2
 
 log = logging.get("dapr.contrib")
 
@@ -39,14 +37,8 @@ if TYPE_CHECKING:
 
     M = TypeVar("M", bound=Message)
 
-SECONDS = 5.0
-"""How long a call may take, as in the original."""
-
 OPEN_SECONDS = 1.0
 """How long the start waits for an answer."""
-
-_PATIENCE = http2_pool.Patience(connect=SECONDS, asks=False)
-"""Servers of etcd take questions for a sign of life for an attack when nothing is under way, and end the connection."""
 
 _NUMBER = re.compile(r"[0-9]{1,18}\Z")
 
@@ -68,19 +60,17 @@ class EtcdStore(StateStore):
     features: Sequence[str] = (state.ETAG, state.TRANSACTIONAL, state.TTL, state.KEYS_LIKE)
 
     def __init__(self, options: Options) -> None:
-        self._endpoints = [one.strip().partition("://")[2] or one.strip() for one in options.endpoints.split(",")]
-        for endpoint in self._endpoints:
-            try:
-                dial.split(endpoint)
-            except ValueError as error:
-                raise Wrong(f"metadata property endpoints: {error}") from None
+        try:
+            self._endpoints = [etcd.address(one) for one in options.endpoints.split(",")]
+        except ValueError as error:
+            raise Wrong(f"metadata property endpoints: {error}") from None
         self._prefix = options.key_prefix_path + "/"
         self.max_operations = max(options.max_txn_ops, 0)
         self._with_tls = truth.is_true(options.tls_enable)
         if self._with_tls and not (options.ca and options.cert and options.key):
             raise Wrong("tls authentication information is incomplete: ca, cert and key are needed")
         self._tls = (options.ca, options.cert, options.key)
-        self._pool: http2_pool.Pool | None = None
+        self._client: etcd.Client | None = None
 
     @abstractmethod
     def encode(self, value: bytes, seconds: int | None) -> bytes:
@@ -101,7 +91,7 @@ class EtcdStore(StateStore):
                 return await dial.address_by_tls(address, factory, context)
 
             connect = by_tls
-        self._pool = http2_pool.Pool(connect, http2.Limits(), _PATIENCE)
+        self._client = etcd.Client(self._endpoints, connect, self._with_tls)
         # As the original, which begins without etcd: state is there as soon as etcd is.
         where = ",".join(self._endpoints)
         try:
@@ -112,8 +102,8 @@ class EtcdStore(StateStore):
             log.warning(self.scrub(f"etcd store: etcd does not answer at {where} yet: {reason}"))
 
     async def close(self) -> None:
-        if self._pool is not None:
-            self._pool.close()
+        if self._client is not None:
+            self._client.close()
 
     async def get(self, key: str, *, consistency: str = "", metadata: Mapping[str, str] = NO_METADATA) -> Item | None:
         from pydapr.proto.etcd import rpc_pb2
@@ -139,7 +129,7 @@ class EtcdStore(StateStore):
     async def keys(self, prefix: str, *, limit: int, token: str = "") -> Keys:
         from pydapr.proto.etcd import rpc_pb2
 
-        first, end = self._full(prefix), _behind(self._full(prefix))
+        first, end = self._full(prefix), etcd.behind(self._full(prefix))
         if token:
             if not token.startswith(prefix):
                 raise StateError("invalid continue token")
@@ -211,48 +201,8 @@ class EtcdStore(StateStore):
 
     async def _call(self, method: str, request: "Message", answer: "type[M]", may_repeat: bool = False) -> "M":
         """The answer of one of the servers. Raises `StateError`."""
-        assert self._pool is not None, "it is not open"
-        reason = ""
-        for endpoint in tuple(self._endpoints):
-            try:
-                async with asyncio.timeout(SECONDS):
-                    connection = await self._pool.connection(endpoint)
-                data = await grpc_client.call(
-                    connection, f"/etcdserverpb.{method}".encode(), endpoint, request.SerializeToString(), SECONDS,
-                    self._with_tls,
-                )  # fmt: skip
-            except (http2_pool.Unreachable, TimeoutError) as error:
-                reason = str(error) or f"no connection to {endpoint} within {SECONDS:g} s"
-            except RpcError as fault:
-                reason = fault.message
-                if fault.code == Code.DEADLINE_EXCEEDED:
-                    connection.retire()  # whoever is there does not answer on it, and may be gone
-                if fault.code not in (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED):
-                    raise StateError(reason) from None
-                if not may_repeat:
-                    self._put_last(endpoint)
-                    break
-            else:
-                return _decoded(answer, data)
-            self._put_last(endpoint)
-        raise Unavailable(reason)
-
-    def _put_last(self, endpoint: str) -> None:
-        """Who answers is asked first the next time."""
-        self._endpoints = [*(one for one in self._endpoints if one != endpoint), endpoint]
-
-
-def _decoded(answer: "type[M]", data: bytes) -> "M":
-    """Raises `StateError`."""
-    from google.protobuf.message import DecodeError
-
-    try:
-        return answer.FromString(data)
-    except DecodeError as error:
-        raise StateError(f"the answer makes no sense: {error}") from None
-
-
-def _behind(prefix: bytes) -> bytes:
-    """The first key that is behind all that begin with `prefix`."""
-    end = prefix.rstrip(b"\xff")
-    return end[:-1] + bytes([end[-1] + 1])
+        assert self._client is not None, "it is not open"
+        try:
+            return await self._client.call(method, request, answer, may_repeat)
+        except etcd.Failed as error:
+            raise (Unavailable if error.is_passing else StateError)(str(error)) from None

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus, urlencode
 
 from pydapr.components import Wrong, option, options
-from pydapr.components.drivers import http
 from pydapr.lib import truth
-from pydapr.net import client_tls, dial
+from pydapr.net import client_tls, dial, http
 
 if TYPE_CHECKING:
     import ssl

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import parse_qs, quote_plus, urlencode
 
-from pydapr.components.drivers import http
+from pydapr.net import http
 
 DETECT, IN_PARAMS, IN_HEADER = 0, 1, 2
 """How the client shows its id and secret: try both ways, in the body, or by Basic authentication."""

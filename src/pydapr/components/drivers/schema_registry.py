@@ -16,8 +16,8 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
-from pydapr.components.drivers import http
 from pydapr.components.drivers.kafka import Failed
+from pydapr.net import http
 
 _SECONDS = 10.0
 _SCALARS: Mapping[str, type | tuple[type, ...]] = {

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from pydapr.components.drivers import http, thread
+from pydapr.components.drivers import thread
+from pydapr.net import http
 
 if TYPE_CHECKING:
     import wasmtime

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydapr.components import component, option, options
-from pydapr.components.drivers import http
 from pydapr.components.middleware import Middleware, refuse
+from pydapr.net import http
 from pydapr.net.exchange import Exchange, Handler
 from pydapr.observe import logging
 from pydapr.wire import headers as names

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from pydapr.components import Wrong, component, option, options
-from pydapr.components.drivers import http
 from pydapr.components.nameresolution import Addresses, Instance, Remembering, host_port
-from pydapr.net import client_tls, dial
+from pydapr.net import client_tls, dial, http
 from pydapr.observe import logging
 
 if TYPE_CHECKING:

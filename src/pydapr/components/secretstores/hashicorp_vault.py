@@ -9,9 +9,9 @@ from typing import Any
 from urllib.parse import quote
 
 from pydapr.components import Wrong, component, option, options
-from pydapr.components.drivers import http, thread
+from pydapr.components.drivers import thread
 from pydapr.components.secretstores import MULTIPLE_KEY_VALUES, SecretStore, SecretStoreError
-from pydapr.net import client_tls, dial
+from pydapr.net import client_tls, dial, http
 from pydapr.observe import logging
 
 log = logging.get("dapr.contrib")

@@ -75,11 +75,13 @@ class Counter(_message.Message):
     def __init__(self, job_partition_id: _Optional[int] = ..., count: _Optional[int] = ..., last_trigger: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempts: _Optional[int] = ...) -> None: ...
 
 class Leadership(_message.Message):
-    __slots__ = ("total", "uid", "replica_data")
+    __slots__ = ("total", "uid", "replica_data", "members")
     TOTAL_FIELD_NUMBER: _ClassVar[int]
     UID_FIELD_NUMBER: _ClassVar[int]
     REPLICA_DATA_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
     total: int
     uid: int
     replica_data: _any_pb2.Any
-    def __init__(self, total: _Optional[int] = ..., uid: _Optional[int] = ..., replica_data: _Optional[_Union[_any_pb2.Any, _Mapping]] = ...) -> None: ...
+    members: int
+    def __init__(self, total: _Optional[int] = ..., uid: _Optional[int] = ..., replica_data: _Optional[_Union[_any_pb2.Any, _Mapping]] = ..., members: _Optional[int] = ...) -> None: ...

@@ -106,7 +106,7 @@ class InternalInvokeResponseStream(_message.Message):
     def __init__(self, response: _Optional[_Union[InternalInvokeResponse, _Mapping]] = ..., payload: _Optional[_Union[_common_pb2.StreamPayload, _Mapping]] = ...) -> None: ...
 
 class Reminder(_message.Message):
-    __slots__ = ("actor_id", "actor_type", "name", "data", "period", "registered_time", "due_time", "expiration_time", "is_timer", "skip_lock")
+    __slots__ = ("actor_id", "actor_type", "name", "data", "period", "registered_time", "due_time", "expiration_time", "is_timer", "skip_lock", "callback")
     ACTOR_ID_FIELD_NUMBER: _ClassVar[int]
     ACTOR_TYPE_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -117,6 +117,7 @@ class Reminder(_message.Message):
     EXPIRATION_TIME_FIELD_NUMBER: _ClassVar[int]
     IS_TIMER_FIELD_NUMBER: _ClassVar[int]
     SKIP_LOCK_FIELD_NUMBER: _ClassVar[int]
+    CALLBACK_FIELD_NUMBER: _ClassVar[int]
     actor_id: str
     actor_type: str
     name: str
@@ -127,4 +128,5 @@ class Reminder(_message.Message):
     expiration_time: _timestamp_pb2.Timestamp
     is_timer: bool
     skip_lock: bool
-    def __init__(self, actor_id: _Optional[str] = ..., actor_type: _Optional[str] = ..., name: _Optional[str] = ..., data: _Optional[_Union[_any_pb2.Any, _Mapping]] = ..., period: _Optional[str] = ..., registered_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., due_time: _Optional[str] = ..., expiration_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., is_timer: _Optional[bool] = ..., skip_lock: _Optional[bool] = ...) -> None: ...
+    callback: str
+    def __init__(self, actor_id: _Optional[str] = ..., actor_type: _Optional[str] = ..., name: _Optional[str] = ..., data: _Optional[_Union[_any_pb2.Any, _Mapping]] = ..., period: _Optional[str] = ..., registered_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., due_time: _Optional[str] = ..., expiration_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., is_timer: _Optional[bool] = ..., skip_lock: _Optional[bool] = ..., callback: _Optional[str] = ...) -> None: ...

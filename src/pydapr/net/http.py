@@ -1,7 +1,7 @@
-"""HTTP requests and their whole answers, for components that ask another server.
+"""HTTP requests and their whole answers, for components and processes that ask another server.
 
-`request` asks now and then, on a connection of its own: middleware, name resolution. A `Client` keeps connections:
-secret stores. Redirects of GET are followed.
+`request` asks now and then, on a connection of its own: middleware, name resolution, sentry. A `Client` keeps
+connections: secret stores. Redirects of GET are followed.
 """
 
 import asyncio
