@@ -1,0 +1,98 @@
+"""Members and sidecars that show who they are: with our sentry."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from tests.integration import harness
+from tests.integration.placement.conftest import Cluster
+from tests.integration.placement.members import Member, Stream
+from tests.integration.sentry.authority import Authority
+
+from pydapr.errors import Code, RpcError
+from pydapr.net import grpc_client, http2_pool
+from pydapr.placement import cluster as elections
+from pydapr.placement.service import PATH
+from pydapr.proto.dapr.proto.placement.v1 import placement_pb2
+from pydapr.security import spiffe, tls
+from pydapr.wire import http2
+
+PLACEMENT = spiffe.Id("localhost", "default", "dapr-placement")
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Iterator[Authority]:
+    made = Authority(tmp_path).await_ready()
+    yield made
+    made.kill()
+
+
+@pytest.fixture
+def ports() -> dict[str, int]:
+    return {name: harness.free_port() for name in ("p1", "p2", "p3")}
+
+
+@pytest.fixture
+def members(authority: Authority, tmp_path: Path, ports: dict[str, int]) -> Iterator[Cluster]:
+    anchors = authority.credentials / "ca.crt"
+    flags = "--tls-enabled", f"--sentry-address={authority.address}", f"--trust-anchors-file={anchors}"
+    made = Cluster(Member(tmp_path, ports, name, *flags) for name in ports)
+    for member in made:
+        member.await_ready()
+    yield made
+    for member in made:
+        member.kill()
+        print(member.log)  # noqa: T201 - pytest shows it with a failure
+
+
+@pytest.fixture
+async def pool(authority: Authority) -> AsyncIterator[http2_pool.Pool]:
+    """Connections of the sidecar of `myapp` to placement."""
+    source = await authority.source("myapp")
+    made = http2_pool.Pool(tls.connector(source.client_context, lambda found: found == PLACEMENT), http2.Limits())
+    yield made
+    made.close()
+
+
+async def first_word(pool: http2_pool.Pool, member: Member, app_id: str, namespace: str) -> str:
+    """What a sidecar is ordered that says this of itself. Raises `RpcError`."""
+    connection = await pool.connection(f"localhost:{member.port}")
+    stream = grpc_client.Stream(connection, PATH, "placement")
+    try:
+        await stream.send(placement_pb2.Host(name="a", id=app_id, namespace=namespace).SerializeToString())
+        return placement_pb2.PlacementOrder.FromString(await stream.receive() or b"").operation
+    finally:
+        stream.close()
+
+
+async def test_sidecars_speak_for_themselves_only(members: Cluster, pool: http2_pool.Pool) -> None:
+    leader = members.leader()
+    assert await first_word(pool, leader, "myapp", "default") == "lock"
+    for app_id, namespace in (("other", "default"), ("myapp", "elsewhere")):
+        with pytest.raises(RpcError) as refused:
+            await first_word(pool, leader, app_id, namespace)
+        assert refused.value.code == Code.PERMISSION_DENIED
+
+
+async def test_sidecars_take_no_part_in_elections(
+    members: Cluster, ports: dict[str, int], pool: http2_pool.Pool
+) -> None:
+    connection = await pool.connection(f"localhost:{ports['p1']}")
+    with pytest.raises(RpcError) as refused:
+        await grpc_client.call(connection, elections.PATH, "placement", b"{}", 10.0)
+    assert refused.value.code == Code.PERMISSION_DENIED
+
+
+def test_who_shows_nothing_is_nobody(members: Cluster) -> None:
+    leader = members.leader()
+    stream = Stream(leader.address, "a", "Cat")
+    assert stream.failure()[0] == grpc.StatusCode.UNAVAILABLE
+    stream.close()
+    assert leader.state() == {}
+
+
+def test_another_leads_after_a_kill(members: Cluster) -> None:
+    first = members.leader()
+    first.kill()
+    assert members.leader(limit=10) is not first
