@@ -14,6 +14,10 @@ class StoreError(Exception):
     """The store could not do what it was asked; what was to be written may or may not be."""
 
 
+class NoSpace(StoreError):
+    """There is no room for what was to be written, and nothing of it is. Removing keys makes room."""
+
+
 class Entry(Record):
     """What stands under a key, and the revision of the store that wrote it."""
 
@@ -27,6 +31,8 @@ class Write(Record):
 
     key: str
     value: bytes | None
+    lease: int = 0
+    """Takes the key away when it ends; 0 for none."""
 
 
 class Expect(Record):
@@ -73,8 +79,29 @@ class Store(ABC):
         """Removes all keys that begin so, in one commit; how many."""
 
     @abstractmethod
-    async def follow(self, prefix: str, told: Callable[[Sequence[Change]], None]) -> Sequence[Entry]:
-        """What is there now, and `told` of every change after it, in order and without a gap, until `close`."""
+    async def follow(self, prefix: str, told: Callable[[Sequence[Change]], None]) -> None:
+        """Tells of what is there now, in portions of bounded size (a million keys are not held at a time), and
+        returns; tells of every change after it, in order and without a gap, until `close`."""
+
+
+class Leases(ABC):
+    """What a store has besides, for keys that are to vanish with who wrote them. All methods raise `StoreError`."""
+
+    @abstractmethod
+    async def grant(self, seconds: int) -> int:
+        """A new lease, which ends so long after it was last kept."""
+
+    @abstractmethod
+    async def keep(self, lease: int) -> bool:
+        """Has it begin anew; False when it has ended."""
+
+    @abstractmethod
+    async def revoke(self, lease: int) -> None:
+        """Ends it, and removes its keys. One that has ended already is left alone."""
+
+
+class LeasedStore(Store, Leases):
+    """Both."""
 
 
 class Membership(ABC):

@@ -1,0 +1,1 @@
+"""What keeps jobs: an SQLite file (`sqlite`), or etcd (`etcd`). The contract is `scheduler.store`."""
