@@ -25,7 +25,11 @@ from pydapr.blocks.pubsub import errors as pubsub_errors
 from pydapr.daprd import flags, measures
 from pydapr.lib import compiled, pflag
 from pydapr.observe import metrics
+from pydapr.placement import flags as placement_flags
+from pydapr.placement import metrics as placement_metrics
 from pydapr.resources import configuration
+from pydapr.scheduler import flags as scheduler_flags
+from pydapr.scheduler import metrics as scheduler_metrics
 from pydapr.sentry import flags as sentry_flags
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -264,6 +268,20 @@ def test_every_flag_of_sentry_is_documented(flag: pflag.Flag) -> None:
     assert f"`--{flag.name}`" in _text("sentry.md")
 
 
+@pytest.mark.parametrize("flag", scheduler_flags.FLAGS, ids=lambda flag: flag.name)
+def test_every_flag_of_the_scheduler_is_documented(flag: pflag.Flag) -> None:
+    assert f"`--{flag.name}`" in _text("scheduler.md")
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [flag for flag in placement_flags.FLAGS if not flag.hidden],
+    ids=lambda flag: flag.name,
+)
+def test_every_flag_of_placement_is_documented(flag: pflag.Flag) -> None:
+    assert f"`--{flag.name}`" in _text("placement.md")
+
+
 @pytest.mark.parametrize("command", [*cli.COMMANDS, "help"])
 def test_every_command_is_documented(command: str) -> None:
     assert re.search(rf"^## dapr {command}$", _text("dapr-cli.md"), re.MULTILINE)
@@ -291,7 +309,7 @@ def _variables() -> set[str]:
 
 @pytest.mark.parametrize("variable", sorted(_variables()))
 def test_every_environment_variable_is_documented(variable: str) -> None:
-    assert f"`{variable}`" in _text("daprd.md") + _text("dapr-cli.md") + _text("sentry.md")
+    assert f"`{variable}`" in _text("daprd.md") + _text("dapr-cli.md") + _text("sentry.md") + _text("placement.md")
 
 
 def _codes(kind: type[errors.DaprError]) -> set[str]:
@@ -301,7 +319,7 @@ def _codes(kind: type[errors.DaprError]) -> set[str]:
 def test_every_error_code_is_documented() -> None:
     pages = (
         "service-invocation", "daprd", "secrets", "state", "configuration-api", "lock", "cryptography", "bindings",
-        "pubsub", "conversation",
+        "pubsub", "conversation", "actors", "reminders",
     )  # fmt: skip
     text = "".join(_text(f"{page}.md") for page in pages)
     assert pubsub_errors.AboutPubSub.__subclasses__()  # imported, and so among the codes
@@ -322,6 +340,17 @@ def test_every_metric_is_documented() -> None:
     registry = metrics.Registry()
     measures.Measures(registry, configuration.Metrics(record_error_codes=True))
     assert not [name for name in registry.names if f"`{name}`" not in text]
+
+
+def test_every_metric_of_the_scheduler_is_documented() -> None:
+    text = _text("scheduler.md")
+    assert not [name for name in scheduler_metrics.Counts().registry.names if f"`{name}`" not in text]
+
+
+def test_every_metric_of_placement_is_documented() -> None:
+    text = _text("placement.md")
+    names = placement_metrics.Metrics(dict).registry.names
+    assert not [name for name in names if f"`{name}`" not in text]
 
 
 def _anchors(page: Path) -> set[str]:

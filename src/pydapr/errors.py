@@ -610,3 +610,151 @@ class ConversationFailed(DaprError):
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"failed conversing with component {name}: {reason}")
+
+
+class AboutActors(DaprError):
+    """Something about actors."""
+
+    category = "actor"
+
+
+class ActorsNotPlaced(AboutActors):
+    """There is no placement service, so there are no actors."""
+
+    status = 400
+    grpc = Code.UNAVAILABLE
+    code = "ERR_ACTOR_NO_PLACEMENT"
+
+    def __init__(self) -> None:
+        super().__init__("placement service is not configured")
+
+
+class ActorRuntimeNotFound(AboutActors):
+    """No state store keeps the state of actors."""
+
+    code = "ERR_ACTOR_RUNTIME_NOT_FOUND"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the state store is not configured to use the actor runtime. Have you set the - name: actorStateStore "
+            'value: "true" in your state store component file?'
+        )
+
+
+class ActorRuntimeClosed(AboutActors):
+    """The sidecar is about to end, or was not ready for actors in time."""
+
+    status = 503
+    grpc = Code.UNAVAILABLE
+    code = "ERR_ACTOR_RUNTIME_CLOSED"
+
+    def __init__(self, message: str = "actor runtime is closed") -> None:
+        super().__init__(message)
+
+
+class ActorInstanceMissing(AboutActors):
+    """State is to be written for an actor that does not live here at the moment."""
+
+    status = 400
+    code = "ERR_ACTOR_INSTANCE_MISSING"
+
+    def __init__(self) -> None:
+        super().__init__("actor instance is missing")
+
+
+class ActorInvokeFailed(AboutActors):
+    """The method of an actor failed, or could not be called."""
+
+    code = "ERR_ACTOR_INVOKE_METHOD"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"error invoke actor method: {reason}")
+
+
+class NoAddress(ActorInvokeFailed):
+    """Nobody hosts the type of an actor. Only the gRPC face has a code for it, as with the original."""
+
+    def __init__(self, actor_type: str, actor_id: str) -> None:
+        missing = f"did not find address for actor '{actor_type}/{actor_id}'"
+        self.reason = f"failed to lookup actor: api error: code = FailedPrecondition desc = {missing}"
+        super().__init__(self.reason)
+
+    def for_grpc(self) -> DaprError:
+        error = AboutActors(self.reason)
+        error.grpc, error.code = Code.FAILED_PRECONDITION, "ERR_ACTOR_NO_ADDRESS"
+        return error
+
+
+class ActorStackTooDeep(AboutActors):
+    """Calls of an actor have led to calls of it, and so on, as often as they may."""
+
+    grpc = Code.RESOURCE_EXHAUSTED
+    code = "ERR_ACTOR_STACK_DEPTH"
+
+    def __init__(self) -> None:
+        super().__init__("maximum stack depth exceeded")
+
+
+class ActorTypeReserved(AboutActors):
+    """The type is one that only workflows may use."""
+
+    status = 403
+    grpc = Code.PERMISSION_DENIED
+    code = "ERR_ACTOR_TYPE_RESERVED"
+
+    def __init__(self, actor_type: str) -> None:
+        super().__init__(
+            f'actor type "{actor_type}" is reserved for the Dapr workflow runtime; direct actor API access is not '
+            "permitted"
+        )
+
+
+class ActorStateGetFailed(AboutActors):
+    """The state of an actor could not be read."""
+
+    code = "ERR_ACTOR_STATE_GET"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"error getting actor state: {reason}")
+
+
+class ActorStateSaveFailed(AboutActors):
+    """The state of an actor could not be written; nothing of it was."""
+
+    code = "ERR_ACTOR_STATE_TRANSACTION_SAVE"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"error saving actor transaction state: {reason}")
+
+
+class AboutJobs(DaprError):
+    """Something about jobs. The code, of which `what` is the end, is also the reason that the details tell."""
+
+    category = "job"
+
+    def __init__(self, what: str, message: str, about: Mapping[str, str]) -> None:
+        super().__init__(message)
+        self.code = f"DAPR_SCHEDULER_{what}"
+        self.details = Details(self.code, dict(about))
+
+
+class JobIncomplete(AboutJobs):
+    """A job lacks what it needs, or says it in the wrong place."""
+
+    status = 400
+    grpc = Code.INVALID_ARGUMENT
+
+
+class JobFailed(AboutJobs):
+    """The scheduler did not do what it was asked to, or there is none."""
+
+    def __init__(
+        self,
+        what: str,
+        message: str,
+        about: Mapping[str, str],
+        status: int = 500,
+        grpc: Code = Code.INTERNAL,
+    ) -> None:
+        super().__init__(what, message, about)
+        self.status, self.grpc = status, grpc

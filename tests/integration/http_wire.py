@@ -201,6 +201,8 @@ class App:
     port: int = 0
     seen: list[Message] = field(default_factory=list)
     faults: list[BaseException] = field(default_factory=list)
+    config: bytes = b""
+    """What it says that it hosts, when it is asked."""
 
     def __post_init__(self) -> None:
         self._listening = socket.create_server(("127.0.0.1", self.port), backlog=512)
@@ -234,7 +236,7 @@ class App:
                     self.seen.append(request)
                     self.handler(wire, request)
                     continue
-                wire.send(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+                wire.send(answer("200 OK" if self.config else "404 Not Found", body=self.config))
         except (Broken, OSError) as error:
             if not self._is_closed:
                 self.faults.append(error)

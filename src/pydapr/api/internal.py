@@ -4,7 +4,7 @@ Handler of the internal server; goes on to `blocks.invoke`. The checks and their
 (v1.18.3, `pkg/api/grpc/daprinternal.go`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from pydapr.app import rpc
 from pydapr.app.channel import Answer, Call
@@ -40,14 +40,17 @@ class InternalApi:
         self,
         others: grpc_server.Method | None = None,
         around: Callable[[grpc_server.Method], grpc_server.Method] | None = None,
+        more: Mapping[bytes, grpc_server.Method] | None = None,
     ) -> grpc_server.Methods:
-        """The handler for the server; `others` answers methods that are not of this service.
+        """The handler for the server; `more` are methods of actors, `others` answers those of other services.
 
         `around` is put around each method of this service.
         """
         table: dict[bytes, grpc_server.Method] = {
             SERVICE + b"CallLocal": self.call_local, SERVICE + b"CallLocalStream": self.call_local_stream
         }  # fmt: skip
+        if more is not None:
+            table.update(more)
         if around is not None:
             table = {path: around(method) for path, method in table.items()}
         return grpc_server.Methods(table, others)

@@ -62,6 +62,19 @@ def normalize(method: str) -> str:
     return "" if cleaned == ".." else cleaned
 
 
+@functools.lru_cache(2048)
+def wrong_name(name: str) -> str:
+    """Why the name of an actor, reminder or timer cannot be a segment of a path, "" when it can."""
+    if any(char in name for char in "#?\0/\\"):
+        return f"name contains forbidden character: {_go_quoted(name)}"
+    if not name.isprintable():
+        for position, char in enumerate(name):
+            if char < " " or char == "\x7f":
+                offset = len(name[:position].encode("utf-8", "surrogateescape"))
+                return f"name contains control character at position {offset}: {_go_quoted(name)}"
+    return f"name is a path traversal sequence: {_go_quoted(name)}" if name in (".", "..") else ""
+
+
 def escape(method: str) -> bytes:
     """`method` as the path of a URL, with a leading slash. Raises `Invalid` for an escape that is none.
 

@@ -3,7 +3,7 @@
 Built by `daprd.runtime`, read and written by the faces. The document's shape is the original's (v1.18.3).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,10 @@ from pydapr.errors import TooManyAttributes
 
 MAX_ATTRIBUTES = 1000
 """Attributes kept at most: the metadata API is open to whoever reaches the port."""
+
+_DISABLED: Mapping[str, Any] = {
+    "runtimeStatus": "DISABLED", "hostReady": False, "placement": "placement: disconnected"
+}  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -58,6 +62,10 @@ class Metadata:
     extended: dict[str, str] = field(default_factory=dict)
     subscriptions: Callable[[], list[dict[str, Any]]] = list
     """What the app is subscribed to at the moment, and streams."""
+    actors: "Callable[[], Mapping[str, Any]] | None" = None
+    """The state of the actor runtime at the moment; None where there is no placement service."""
+    schedulers: Callable[[], Sequence[str]] = tuple
+    """Addresses of the schedulers in use."""
 
     def attach(self, key: str, value: str) -> None:
         """Keeps an attribute. Raises `TooManyAttributes`."""
@@ -70,6 +78,9 @@ class Metadata:
         out: dict[str, Any] = {"id": self.app_id, "runtimeVersion": DAPR_VERSION}
         if self.features:
             out["enabledFeatures"] = self.features
+        runtime = self.actors() if self.actors is not None else _DISABLED
+        if active := runtime.get("activeActors"):
+            out["actors"] = active
         if self.components:
             out["components"] = self.components
         out["extended"] = dict(sorted({**self.extended, "daprRuntimeVersion": DAPR_VERSION}.items()))
@@ -78,9 +89,7 @@ class Metadata:
         if self.http_endpoints:
             out["httpEndpoints"] = [{"name": name} for name in self.http_endpoints]
         out["appConnectionProperties"] = self.connection.document()
-        out["actorRuntime"] = {
-            "runtimeStatus": "DISABLED",
-            "hostReady": False,
-            "placement": "placement: disconnected",
-        }
+        out["actorRuntime"] = runtime
+        if schedulers := self.schedulers():
+            out["scheduler"] = {"connected_addresses": list(schedulers)}
         return out

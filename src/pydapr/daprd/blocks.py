@@ -11,6 +11,7 @@ from pydapr.blocks.bindings import Bindings
 from pydapr.blocks.configuration import Configuration
 from pydapr.blocks.conversation import Conversations
 from pydapr.blocks.crypto import Crypto
+from pydapr.blocks.jobs import Jobs
 from pydapr.blocks.lock import Lock
 from pydapr.components.configuration import ConfigurationStore
 from pydapr.components.conversation import Conversation
@@ -33,6 +34,7 @@ class Blocks(Record):
     configuration: Configuration
     conversations: Conversations
     bindings: Bindings
+    jobs: Jobs
 
 
 def build(
@@ -40,8 +42,9 @@ def build(
     app: Callable[[], AppChannel | None],
     policies: "Resiliency | None",
     measures: "Measures | None",
+    jobs: Jobs,
 ) -> Blocks:
-    """The blocks over what is open; `app` gives the channel to the app."""
+    """The blocks over what is open, and that of jobs; `app` gives the channel to the app."""
     parts = {name: part for name, (_, part) in opened.parts.items()} if opened is not None else {}
     providers = {name: part for name, part in parts.items() if isinstance(part, CryptoProvider)}
     crypto = Crypto(providers, ciphers.make, policies)
@@ -56,4 +59,4 @@ def build(
         configuration.operations.metrics = measures.configuration
         conversations.operations.metrics = measures.conversation
     locks = Lock(opened.lock_stores if opened is not None else {}, policies)
-    return Blocks(crypto, locks, configuration, conversations, calls)
+    return Blocks(crypto, locks, configuration, conversations, calls, jobs)

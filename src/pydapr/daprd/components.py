@@ -19,6 +19,7 @@ from pydapr.components.pubsub import PubSub
 from pydapr.components.secretstores import SecretStore
 from pydapr.components.state import StateStore
 from pydapr.daprd import references
+from pydapr.lib import truth
 from pydapr.lib.record import Record
 from pydapr.net.exchange import Handler
 from pydapr.observe import logging
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.get("dapr.runtime.processor")
 pipeline_log = logging.get("dapr.middleware.http")
+state_log = logging.get("dapr.runtime.processor.state")
 binding_log = logging.get("dapr.runtime.processor.binding")
 
 WASM = frozenset({"middleware.http.wasm", "bindings.wasm"})
@@ -72,6 +74,8 @@ class Surroundings(Record):
     environ: Mapping[str, str]
     strict_sandbox: bool = False
     """Whether the Configuration has WebAssembly run in the strict sandbox, whatever a component says."""
+    with_actors: bool = False
+    """Whether there are actors, so that one of the state stores may be theirs."""
 
 
 class Opened:
@@ -83,6 +87,8 @@ class Opened:
         """Names of those that are described, but are not open."""
 
         self.state_stores: dict[str, Store] = {}
+        self.actor_store = ""
+        """The name of the one that keeps the state of actors, empty without any."""
         self.lock_stores: dict[str, lock.Store] = {}
         self.brokers: dict[str, Broker] = {}
         self.outboxes: dict[str, Wanted] = {}
@@ -154,12 +160,9 @@ async def open_one(
     if isinstance(part, Middleware):
         pipeline_log.info(f"Adding {wanted.type}/{wanted.version or 'v1'} {wanted.name} middleware")
     if use is not None and isinstance(part, StateStore):
-        opened.state_stores[wanted.name] = use(part)
-        if "outboxPublishPubsub" in properties:
-            from pydapr.daprd import outbox
-
-            if (events := outbox.read(properties)) is not None:
-                opened.outboxes[wanted.name] = events
+        if around.with_actors:
+            _give_to_actors(wanted, properties, opened)
+        _keep_state(wanted, properties, opened, use(part))
     if isinstance(part, LockStore):
         opened.lock_stores[wanted.name] = lock.Store(part, prefix)
     if join is not None and isinstance(part, PubSub):
@@ -198,6 +201,26 @@ def _use_of_state(
     except state.Refused as error:
         where = f" ({wanted.file})" if wanted.file else ""
         raise CannotOpen(f"{error}{where}") from None
+
+
+def _keep_state(wanted: component.Component, properties: Mapping[str, str], opened: Opened, store: "Store") -> None:
+    opened.state_stores[wanted.name] = store
+    if "outboxPublishPubsub" in properties:
+        from pydapr.daprd import outbox
+
+        if (events := outbox.read(properties)) is not None:
+            opened.outboxes[wanted.name] = events
+
+
+def _give_to_actors(wanted: component.Component, properties: Mapping[str, str], opened: Opened) -> None:
+    """Has a store keep the state of actors if its metadata say so. Raises `CannotOpen`."""
+    said = next((value for name, value in properties.items() if name.lower() == "actorstatestore"), "")
+    if not truth.is_true(said):
+        return
+    if opened.actor_store not in ("", wanted.name):
+        raise _failed(wanted, f"detected duplicate actor state store: {opened.actor_store} and {wanted.name}")
+    opened.actor_store = wanted.name
+    state_log.info(f"Using '{wanted.name}' as actor state store")
 
 
 def _prefix_of_locks(wanted: component.Component, properties: Mapping[str, str], around: Surroundings) -> str:

@@ -15,6 +15,7 @@ from pydapr.api.grpc import configuration as grpc_configuration
 from pydapr.api.grpc import conversation as grpc_conversation
 from pydapr.api.grpc import crypto as grpc_crypto
 from pydapr.api.grpc import invoke as grpc_invoke
+from pydapr.api.grpc import jobs as grpc_jobs
 from pydapr.api.grpc import lock as grpc_lock
 from pydapr.api.grpc import metadata as grpc_metadata
 from pydapr.api.grpc import proxy as grpc_proxy
@@ -32,6 +33,7 @@ from pydapr.api.http import (
     conversation as http_conversation,
 )
 from pydapr.api.http import cors, crypto, errors, health, invoke, lock, metadata, router, secrets, shutdown, state
+from pydapr.api.http import jobs as http_jobs
 from pydapr.api.http import pubsub as http_pubsub
 from pydapr.blocks.health import Health
 from pydapr.blocks.invoke import Invoker
@@ -41,15 +43,18 @@ from pydapr.blocks.pubsub.publish import Publisher
 from pydapr.blocks.secrets import Secrets
 from pydapr.blocks.state import State
 from pydapr.daprd import blocks, flags
-from pydapr.errors import InvokeFailed
+from pydapr.errors import ActorsNotPlaced, InvokeFailed
 from pydapr.lib import durations
 from pydapr.net import grpc_server, server
 from pydapr.net.exchange import Exchange, Handler
 from pydapr.net.grpc_server import Method
+from pydapr.net.grpc_stream import Stream
+from pydapr.net.http2_server import ServerExchange
 from pydapr.observe import logging
 from pydapr.resources import configuration
 
 if TYPE_CHECKING:
+    from pydapr.daprd.actors import ActorRuntime
     from pydapr.daprd.measures import Measures
     from pydapr.daprd.subscriptions import Consumers
     from pydapr.observe.tracing import Tracer
@@ -62,6 +67,8 @@ go_duration = durations.text
 
 PUBLIC = (b"/v1.0/healthz", b"/v1.0/metadata")
 """How the paths begin that the public port answers, as with the original."""
+
+ACTORS = b"/v1.0/actors/"
 
 HEAD_SLOP = 4096
 """What Go's server takes beyond the configured size of a head."""
@@ -85,6 +92,7 @@ class Parts:
     measures: "Measures | None" = None
     tracer: "Tracer | None" = None
     consumers: "Consumers | None" = None
+    actors: "ActorRuntime | None" = None
 
 
 class CannotListen(Exception):
@@ -160,6 +168,7 @@ def _routes(parts: Parts, stop: Callable[[bool], None]) -> dict[router.Route, Ha
         (b"GET", secrets.PREFIX + b"*/*"): secret.get,
         **_state_routes(state.StateApi(parts.state, settings.max_body_size)),
         **_publish_routes(parts),
+        **_actor_routes(parts),
         **_routes_of_blocks(parts.blocks, settings.max_body_size),
     }
 
@@ -176,6 +185,43 @@ def _state_routes(api: state.StateApi) -> dict[router.Route, Handler]:
         routes[method, state.PREFIX + b"*/transaction"] = api.transact
         routes[method, state.ALPHA_PREFIX + b"*/query"] = api.query
     return routes
+
+
+def _actor_routes(parts: Parts) -> dict[router.Route, Handler]:
+    call = get = transact = _no_actors
+    if parts.actors is not None:
+        from pydapr.api.http import actors
+
+        api = actors.ActorsApi(parts.actors.calls, parts.actors.state, parts.settings.max_body_size)
+        call, get, transact = api.call, api.get_state, api.transact
+    routes: dict[router.Route, Handler] = {
+        (method, ACTORS + b"*/*/method/*"): call for method in (b"GET", b"POST", b"DELETE", b"PUT")
+    }
+    register = get_one = unregister = register_timer = unregister_timer = _no_actors
+    if parts.actors is not None:
+        from pydapr.api.http import reminders
+
+        kept = reminders.RemindersApi(parts.actors.reminders, parts.actors.timers, parts.settings.max_body_size)
+        register, get_one, unregister = kept.register, kept.get, kept.unregister
+        register_timer, unregister_timer = kept.register_timer, kept.unregister_timer
+    for method in (b"POST", b"PUT"):
+        routes[method, ACTORS + b"*/*/reminders/*"] = register
+        routes[method, ACTORS + b"*/*/timers/*"] = register_timer
+    routes[b"GET", ACTORS + b"*/*/reminders/*"] = get_one
+    routes[b"DELETE", ACTORS + b"*/*/reminders/*"] = unregister
+    routes[b"DELETE", ACTORS + b"*/*/timers/*"] = unregister_timer
+    routes[b"GET", ACTORS + b"*/*/state/*"] = get
+    for method in (b"POST", b"PUT"):
+        routes[method, ACTORS + b"*/*/state"] = transact
+    return routes
+
+
+async def _no_actors(exchange: Exchange) -> None:
+    raise ActorsNotPlaced
+
+
+async def _no_actors_rpc(exchange: ServerExchange, data: bytes) -> bytes:
+    raise ActorsNotPlaced
 
 
 def _publish_routes(parts: Parts) -> dict[router.Route, Handler]:
@@ -210,6 +256,11 @@ def _routes_of_blocks(made: blocks.Blocks, most: int) -> dict[router.Route, Hand
     talks = http_conversation.ConversationApi(made.conversations, most)
     routes[b"POST", http_conversation.ALPHA1_PREFIX + b"*/converse"] = talks.converse_alpha1
     routes[b"POST", http_conversation.ALPHA2_PREFIX + b"*/converse"] = talks.converse_alpha2
+    kept = http_jobs.JobsApi(made.jobs, most)
+    for prefix in http_jobs.PREFIXES:
+        routes[b"POST", prefix + b"*"] = kept.schedule
+        routes[b"GET", prefix + b"*"] = kept.get
+        routes[b"DELETE", prefix + b"*"] = kept.delete
     calls = http_bindings.BindingsApi(made.bindings, most)
     for method in (b"POST", b"PUT"):
         routes[method, http_bindings.PREFIX + b"*"] = calls.invoke
@@ -234,6 +285,7 @@ def _answers_of_blocks(made: blocks.Blocks) -> tuple[dict[str, unary.Answer], di
         "UnlockAlpha1": locks.unlock,
         "ConverseAlpha1": talks.converse_alpha1,
         "ConverseAlpha2": talks.converse_alpha2,
+        **grpc_jobs.JobsApi(made.jobs).answers(),
     }
     streams: dict[str, streaming.Answer] = {"EncryptAlpha1": documents.encrypt, "DecryptAlpha1": documents.decrypt}
     for suffix in ("", "Alpha1"):
@@ -271,8 +323,8 @@ def _grpc_methods(parts: Parts, stop: Callable[[bool], None]) -> Handler:
         "BulkPublishEventAlpha1": messages.publish_many("BulkPublishEventAlpha1"),
     }
     more, streams = _answers_of_blocks(parts.blocks)
-    answers |= more
-    streams["SubscribeTopicEventsAlpha1"] = _subscribe(parts.consumers)
+    answers |= {**_actor_answers(parts), **more}
+    streams |= _streams_of_apps(parts)
     if rules.api_allowed or rules.api_denied:
         grpc_log.info("Enabled API access list on gRPC server")
     if settings.api_token:
@@ -305,6 +357,42 @@ def _grpc_methods(parts: Parts, stop: Callable[[bool], None]) -> Handler:
     )
 
 
+def _actor_answers(parts: Parts) -> dict[str, unary.Answer]:
+    if parts.actors is None:
+        return dict.fromkeys(api_access.GRPC_METHODS["actors.v1"].split(), _no_actors_rpc)
+    from pydapr.api.grpc import actors, reminders
+
+    api = actors.ActorsApi(parts.actors.calls, parts.actors.state)
+    return {
+        "InvokeActor": api.invoke,
+        "GetActorState": api.get_state,
+        "ExecuteActorStateTransaction": api.transact,
+        **reminders.RemindersApi(parts.actors.reminders, parts.actors.timers).answers(),
+    }
+
+
+def _streams_of_apps(parts: Parts) -> dict[str, streaming.Answer]:
+    """Those on which an app is asked, instead of by its port."""
+    return {
+        "SubscribeTopicEventsAlpha1": _subscribe(parts.consumers),
+        "SubscribeActorEventsAlpha1": _actor_stream(parts),
+    }
+
+
+def _actor_stream(parts: Parts) -> streaming.Answer:
+    """Apps that host actors on streams."""
+    if parts.actors is None:
+
+        async def refuse(stream: Stream) -> None:
+            raise ActorsNotPlaced
+
+        return refuse
+    from pydapr.api.grpc import actor_events
+
+    runtime = parts.actors
+    return actor_events.ActorEventsApi(runtime.streams, lambda: runtime.takes_streams, runtime.on_stream).subscribe
+
+
 def _subscribe(consumers: "Consumers | None") -> streaming.Answer:
     """Streams of events; without a broker what is needed for them is loaded when somebody asks for one."""
     if consumers is not None:
@@ -312,7 +400,7 @@ def _subscribe(consumers: "Consumers | None") -> streaming.Answer:
 
         return subscribe.SubscribeApi(consumers.streams).subscribe
 
-    async def refuse(stream: streaming.Stream) -> None:
+    async def refuse(stream: Stream) -> None:
         from pydapr.api.grpc import subscribe
 
         await subscribe.without_brokers(stream)

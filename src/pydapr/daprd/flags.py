@@ -414,9 +414,12 @@ def _placement_addresses(flags: pflag.Parsed) -> tuple[str, ...]:
 
 def _scheduler_addresses(flags: pflag.Parsed, environ: Mapping[str, str]) -> tuple[str, ...]:
     name, variable = "scheduler-host-address", "DAPR_SCHEDULER_HOST_ADDRESS_DNS_A"
+    given = flags.strings(name)
     if name not in flags.given and variable in environ:
-        return tuple(environ[variable].split(","))
-    return flags.strings(name)
+        given = tuple(environ[variable].split(","))
+    if len(given) == 1 and not given[0].strip("\"'").strip():
+        return ()
+    return given
 
 
 def _max_series(environ: Mapping[str, str]) -> int:

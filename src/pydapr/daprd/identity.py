@@ -31,7 +31,7 @@ class Identity:
 
     def __init__(self, settings: flags.Settings, environ: Mapping[str, str]) -> None:
         """Raises `Refused`."""
-        control_plane = _control_plane(settings)
+        control_plane = self._control_plane = _control_plane(settings)
         self._file = settings.trust_anchors_file
         anchors = self._anchors(settings)
         asks = request.who(environ, settings.app_id, control_plane, settings.identity_namespace)
@@ -102,6 +102,11 @@ class Identity:
     def on_change(self, told: Callable[[], None]) -> None:
         """Has `told` called when connections should be made anew, by another certificate or other anchors."""
         self._source.on_change.append(told)
+
+    def way_to(self, service: str) -> http2_pool.Connector:
+        """Connects to a service of the control plane, such as `dapr-placement`, and to nobody else."""
+        meant = spiffe.Id(self._control_plane.trust_domain, self._control_plane.namespace, service)
+        return tls.connector(self._source.client_context, lambda found: found == meant)
 
     def _way_to(self, app_id: str, namespace: str) -> http2_pool.Connector:
         path = f"/ns/{namespace}/{app_id}"

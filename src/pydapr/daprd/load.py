@@ -105,7 +105,11 @@ async def open_components(
 
         opened = components.Opened()
         around = components.Surroundings(
-            settings.app_id, settings.identity_namespace, os.environ, loaded.configuration.wasm_strict_sandbox
+            settings.app_id,
+            settings.identity_namespace,
+            os.environ,
+            loaded.configuration.wasm_strict_sandbox,
+            bool(settings.placement_addresses),
         )
         denied = loaded.configuration.components_deny
         try:

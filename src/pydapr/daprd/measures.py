@@ -11,11 +11,13 @@ from pydapr.app.channel import AppChannel
 from pydapr.daprd import flags
 from pydapr.lib import re2
 from pydapr.observe import logging, metrics, metrics_process
+from pydapr.observe.metrics_actors import ActorMetrics
 from pydapr.observe.metrics_blocks import OperationMetrics
 from pydapr.observe.metrics_egress import EgressMetrics
 from pydapr.observe.metrics_grpc import GrpcMetrics
 from pydapr.observe.metrics_http import HttpMetrics
 from pydapr.observe.metrics_ingress import IngressMetrics
+from pydapr.observe.metrics_jobs import JobMetrics
 from pydapr.observe.metrics_paths import BadPattern, Labels
 from pydapr.observe.metrics_resiliency import ResiliencyMetrics
 from pydapr.observe.metrics_service import (
@@ -65,8 +67,10 @@ class Measures:
         self.input_bindings = OperationMetrics(registry, "input_binding", latencies, namespace, names_operations=False)
         self.egress = EgressMetrics(registry, latencies, namespace)
         self.ingress = IngressMetrics(registry, latencies, namespace)
+        self.jobs = JobMetrics(registry, latencies, namespace)
         self.resiliency = ResiliencyMetrics(registry)
         self.identity = IdentityMetrics(registry)
+        self.actors = ActorMetrics(registry)
         self.spans = SpanMetrics(registry)
         self.errors = ErrorMetrics(registry) if wanted.record_error_codes else None
 

@@ -15,18 +15,16 @@ from pydapr.api import internal
 from pydapr.api.grpc import proxy as grpc_proxy
 from pydapr.app import endpoint as app_endpoint
 from pydapr.app import grpc as app_grpc
-from pydapr.app import health as app_health
 from pydapr.app import http as app_http
-from pydapr.app.channel import AppChannel, AppUnreachable, Call
+from pydapr.app.channel import AppChannel
 from pydapr.blocks.health import Health
 from pydapr.blocks.invoke import Invoker
 from pydapr.blocks.proxy import Proxy
 from pydapr.blocks.secrets import Secrets
 from pydapr.components import nameresolution
-from pydapr.daprd import bindings, blocks, faces, flags, load, messages, names, state, tracing, triggers
-from pydapr.errors import RpcError
+from pydapr.daprd import bindings, blocks, faces, flags, jobs, load, messages, names, state, tracing, triggers
+from pydapr.daprd.presence import Presence
 from pydapr.net import dial, hostaddress, http2_pool, server
-from pydapr.net.body import Body, BodyError
 from pydapr.net.grpc_server import Method
 from pydapr.observe import logging
 from pydapr.peers import sidecar
@@ -35,22 +33,23 @@ from pydapr.wire import http2
 if TYPE_CHECKING:
     from pydapr.app.pipeline import Pipeline
     from pydapr.components.secretstores import SecretStore
+    from pydapr.daprd.actors import ActorRuntime
+    from pydapr.daprd.components import Opened
     from pydapr.daprd.identity import Identity
     from pydapr.daprd.measures import Measures
     from pydapr.net.exchange import Handler
     from pydapr.observe.tracing import Tracer
-    from pydapr.peers.verified import Pools
+    from pydapr.peers.scheduler import Scheduler
     from pydapr.policy.gate import Gate
     from pydapr.policy.resiliency import Resiliency
     from pydapr.resources import configuration
 
 log = logging.get("dapr.runtime")
+actor_log = logging.get("dapr.runtime.actor")
 internal_log = logging.get("dapr.runtime.grpc.internal")
 api_log = logging.get("dapr.api")
 channels_log = logging.get("dapr.runtime.channels")
 security_log = logging.get("dapr.runtime.security")
-
-APP_POLL_SECONDS = 0.02
 
 GIVE_BACK_SECONDS = 5.0
 """How long it may take to close what was opened when the start fails."""
@@ -60,11 +59,6 @@ DRAIN_SECONDS = 30.0
 
 Behind = Callable[[AppChannel, str], AppChannel]
 """Puts before a channel what stands there."""
-
-_LATER = (
-    ("placement_addresses", "actors and workflows", "--placement-host-address"),
-    ("scheduler_addresses", "jobs and reminders", "--scheduler-host-address"),
-)
 
 
 class Fatal(Exception):
@@ -80,20 +74,20 @@ class Runtime:
         self._health = Health()
         self._app_is_unhealthy = asyncio.Event()
         self._app_is_unhealthy.set()
-        self._app_was_found = False
         self._servers: list[server.Server] = []
         self._measured: Measures | None = None
         self._tracer: Tracer | None = None
         self._app: AppChannel | None = None
         """The app itself, without middleware before it."""
         self._sources: triggers.Triggers | None = None
+        self._actors: ActorRuntime | None = None
 
     async def run(self) -> int:
         """Runs until `stop` is set; the exit code."""
         stack = contextlib.AsyncExitStack()
         try:
             return await self._live(stack)
-        except (Fatal, load.Failed, messages.Unusable, faces.CannotListen) as error:
+        except (Fatal, load.Failed, messages.Unusable, jobs.Unusable, faces.CannotListen) as error:
             log.fatal(f"Fatal error from runtime: {error}")
             await self._give_back(stack)
             return 1
@@ -142,13 +136,10 @@ class Runtime:
         self._introduce()
         self._export(loaded.configuration, stack)
         listening = self._reserve_internal_port(stack)
-        port = listening.getsockname()[1]
-        host = _own_address()
+        host, port = _own_address(), listening.getsockname()[1]
         resolver = await names.open_resolver(loaded.configuration.name_resolution)
         stack.push_async_callback(resolver.close)
-        pools = http2_pool.Pool(dial.address, http2.Limits()) if identity is None else identity.pools
-        stack.callback(pools.close)
-        sidecars = self._sidecars(pools, host)
+        sidecars = self._sidecars(identity, host, stack)
         opened = await load.open_components(settings, loaded, stack, measures.components if measures else None)
         stores = opened.secret_stores if opened is not None else {}
         api_pipeline, app_pipeline = load.pipelines(loaded, opened)
@@ -159,16 +150,21 @@ class Runtime:
         grpc_app = self._open_apps(invoker, await self._open_endpoints(loaded, stores), behind, stack)
         proxy = Proxy(settings.app_id, settings.identity_namespace, resolver, sidecars, grpc_app, gate)
         description = load.describe(settings, loaded, opened)
-        secrets = self._secrets(stores, loaded, policies)
         states = state.block(settings.app_id, opened, policies, measures)
-        others = blocks.build(opened, lambda: invoker.app, policies, measures)
+        kept = jobs.open_jobs(
+            settings, identity, self._health, lambda: invoker.app, grpc_app, self._app, measures, stack
+        )
+        self._actors = self._open_actors(host, port, sidecars, invoker, opened, loaded, policies, kept.scheduler)
+        description.actors = self._actors.status if self._actors is not None else None
+        others = blocks.build(opened, lambda: invoker.app, policies, measures, kept.block)
         about = messages.build(
             settings, loaded, opened, states, lambda: invoker.app, grpc_app, policies, measures, self._tracer, stack
         )
-        description.subscriptions = about.documents
+        description.subscriptions, description.schedulers = about.documents, kept.addresses
         parts = faces.Parts(
-            settings, loaded.configuration, api_pipeline, invoker, self._health, description, proxy, secrets, states,
-            about.publisher, others, measures, self._tracer, about.consumers,
+            settings, loaded.configuration, api_pipeline, invoker, self._health, description, proxy,
+            self._secrets(stores, loaded, policies), states, about.publisher, others, measures, self._tracer,
+            about.consumers, self._actors,
         )  # fmt: skip
         stack.push_async_callback(self._close_servers)
         stack.callback(others.configuration.close)
@@ -178,15 +174,33 @@ class Runtime:
         events = bindings.source(
             opened, settings, lambda: invoker.app, grpc_app, others.bindings, states, policies, measures, self._tracer
         )
-        sources = self._sources = about.triggers(events)
-        stack.push_async_callback(sources.end)
-        # The first thing to go: nobody shall begin to call while what is under way ends.
-        stack.push_async_callback(resolver.close)
-        self._health.is_outbound_ready = True
-        await self._find_app(invoker, sources, stack)
+        self._sources = about.triggers(events)
+        stack.push_async_callback(self._sources.end)
+        stack.push_async_callback(kept.drain)
+        await self._meet_app(invoker, resolver, identity, kept, self._sources, stack)
         elapsed = int((time.monotonic() - began) * 1000)
         log.info(f"dapr initialized. Status: Running. Init Elapsed {elapsed}ms")
         self._health.ready()
+
+    async def _meet_app(
+        self,
+        invoker: Invoker,
+        resolver: nameresolution.Resolver,
+        identity: "Identity | None",
+        kept: "jobs.JobRuntime",
+        sources: triggers.Triggers,
+        stack: contextlib.AsyncExitStack,
+    ) -> None:
+        """The last step of the start: the app may use the sidecar already."""
+        if self._actors is not None:
+            self._actors.begin(identity, self._health, stack)
+        # The first thing to go: nobody shall begin to call while what is under way ends.
+        stack.push_async_callback(resolver.close)
+        self._health.is_outbound_ready = True
+        presence = Presence(
+            self._settings, self._app, invoker, kept, self._actors, self._measured, self._app_is_unhealthy
+        )
+        await presence.find(sources, lambda work: self._run_beside(work, stack))
 
     def _export(self, found: "configuration.Configuration", stack: contextlib.AsyncExitStack) -> None:
         """Opens what goes to collectors, besides metrics: the log if that is asked for, and traces."""
@@ -225,8 +239,10 @@ class Runtime:
                 raise Fatal(f"error loading configuration: {error}") from None
         return self._measured, metrics_page.page(registry)
 
-    def _sidecars(self, pools: "http2_pool.Pool | Pools", host: str) -> sidecar.Sidecars:
+    def _sidecars(self, identity: "Identity | None", host: str, stack: contextlib.AsyncExitStack) -> sidecar.Sidecars:
         settings = self._settings
+        pools = http2_pool.Pool(dial.address, http2.Limits()) if identity is None else identity.pools
+        stack.callback(pools.close)
         made = sidecar.Sidecars(pools, settings.app_id, settings.identity_namespace, host)
         made.metrics = self._measured.services if self._measured is not None else None
         return made
@@ -253,6 +269,37 @@ class Runtime:
         from pydapr.daprd import endpoints
 
         return await endpoints.open_all(loaded.resources.http_endpoints, os.environ, stores)
+
+    def _open_actors(
+        self,
+        host: str,
+        port: int,
+        sidecars: sidecar.Sidecars,
+        invoker: Invoker,
+        opened: "Opened | None",
+        loaded: load.Loaded,
+        policies: "Resiliency | None",
+        scheduler: "Scheduler | None",
+    ) -> "ActorRuntime | None":
+        """The actors, None without a placement service."""
+        if not self._settings.placement_addresses:
+            reason = "api error: code = Unavailable desc = placement service is not configured"
+            actor_log.warning(f"Actor runtime disabled: {reason}. Actors and Workflow APIs will be unavailable")
+            return None
+        from pydapr.daprd import actors
+
+        return actors.ActorRuntime(
+            self._settings,
+            self._reached_as(host),
+            port,
+            sidecars,
+            lambda: invoker.app,
+            opened.state_stores.get(opened.actor_store) if opened is not None else None,
+            "ActorStateTTL" in loaded.configuration.features,
+            policies,
+            self._measured,
+            scheduler,
+        )
 
     def _secrets(
         self, stores: "Mapping[str, SecretStore]", loaded: load.Loaded, policies: "Resiliency | None"
@@ -287,9 +334,6 @@ class Runtime:
         """Says who starts, and what of its settings has no effect."""
         log.info(f"{self._settings.mode} mode configured")
         log.info(f"app id: {self._settings.app_id}")
-        for attribute, what, flag in _LATER:
-            if getattr(self._settings, attribute):
-                log.warning(f"{flag} has no effect: {what} are not available in this version of pydapr")
         if self._settings.app_ssl_deprecated:
             wanted = self._settings.app_protocol
             log.warning(f"The 'app-ssl' flag is deprecated; use 'app-protocol={wanted}' instead")
@@ -366,7 +410,7 @@ class Runtime:
             def around(method: Method) -> Method:
                 return traced.internal(method, tracer, settings.app_id)
 
-        methods = api.methods(others, around)
+        methods = api.methods(others, around, self._actors.internal.methods() if self._actors is not None else None)
         one = server.Server(methods, _internal_options(identity))
         if identity is not None:
             identity.on_change(one.retire)
@@ -380,11 +424,7 @@ class Runtime:
     def _instance(self, host: str, port: int) -> nameresolution.Instance:
         """This sidecar as others find it."""
         settings = self._settings
-        listen = settings.internal_grpc_listen_address
-        if listen in ("127.0.0.1", "localhost", "[::1]"):
-            host = listen
-        elif ":" in host:
-            host = f"[{host}]"
+        host = self._reached_as(host)
         return nameresolution.Instance(
             settings.app_id,
             settings.identity_namespace,
@@ -393,56 +433,14 @@ class Runtime:
             app_port=settings.app_port,
         )
 
+    def _reached_as(self, host: str) -> str:
+        """The address of this machine, as it stands before a port."""
+        listen = self._settings.internal_grpc_listen_address
+        if listen in ("127.0.0.1", "localhost", "[::1]"):
+            return listen
+        return f"[{host}]" if ":" in host else host
+
     # -- the app --
-
-    async def _find_app(self, invoker: Invoker, sources: triggers.Triggers, stack: contextlib.AsyncExitStack) -> None:
-        settings = self._settings
-        if invoker.app is None or self._app is None:
-            return
-        log.info(
-            f"application protocol: {settings.app_protocol}. waiting on port {settings.app_port}.  "
-            "This will block until the app is listening on that port."
-        )
-        while True:
-            if await _listens(settings.app_channel_address, settings.app_port):
-                break
-            await asyncio.sleep(APP_POLL_SECONDS)
-        log.info(f"application discovered on port {settings.app_port}")
-        if settings.app_max_concurrency > 0:
-            log.info(f"app max concurrency set to {settings.app_max_concurrency}")
-        wanted = settings.app_health
-        if wanted is None:
-            self._app_is_unhealthy.clear()
-            await self._load_app_configuration(invoker.app)
-            await sources.begin()
-            return
-        channel = invoker.app
-
-        async def changed(is_healthy: bool) -> None:
-            if is_healthy:
-                first = self._app_is_unhealthy.is_set() and not self._app_was_found
-                self._app_is_unhealthy.clear()
-                if first:
-                    self._app_was_found = True
-                    await self._load_app_configuration(channel)
-                await sources.begin()
-            else:
-                self._app_is_unhealthy.set()
-                await sources.pause()
-
-        probes = app_health.AppHealth(
-            self._probed(self._app), wanted.path, wanted.interval, wanted.timeout, wanted.threshold, changed
-        )
-        invoker.app = app_health.Guarded(channel, probes)
-        self._run_beside(probes.run(), stack)
-
-    def _probed(self, app: AppChannel) -> AppChannel:
-        """The channel for probes of `app`."""
-        if self._measured is None or not isinstance(app, app_http.HttpChannel):
-            return app
-        from pydapr.app import measured
-
-        return measured.MeasuredProbes(app.uncounted(), self._measured.http)
 
     def _run_beside(self, work: Coroutine[Any, Any, None], stack: contextlib.AsyncExitStack) -> None:
         """Runs `work` until the sidecar stops; the log tells when it ends by a fault before."""
@@ -454,25 +452,6 @@ class Runtime:
             await asyncio.wait((task,))
 
         stack.push_async_callback(end)
-
-    async def _load_app_configuration(self, channel: AppChannel) -> None:
-        """Asks the app what it hosts. Without actors there is nothing to do with the answer yet."""
-        settings = self._settings
-        if "config" in settings.disable_init_endpoints:
-            log.info("Skipping programmatic dapr configuration loading")
-            return
-        if channel.takes_rpc:
-            # It says what it hosts on a stream of its own making.
-            log.info("Application configuration loaded")
-            return
-        headers = ((b"content-type", b"application/json"), (b"dapr-app-id", settings.app_id.encode()))
-        try:
-            answer = await channel.invoke(Call(b"GET", "dapr/config", b"", headers, Body.of(b"")))
-            answer.close()
-        except (AppUnreachable, RpcError, BodyError) as error:
-            log.warning(f"Failed to load application configuration: {error}")
-            return
-        log.info("Application configuration loaded")
 
     # -- end --
 
@@ -580,12 +559,3 @@ def _by_url(behind: Behind) -> Callable[[str], AppChannel]:
 def _channel_to_url(url: str) -> AppChannel:
     host, port, with_tls, path = dial.parse_url(url)
     return app_http.HttpChannel(dial.to(host, port, with_tls), url.rstrip("/"), app_endpoint.node(url), path.encode())
-
-
-async def _listens(host: str, port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection(host, port)
-    except OSError:
-        return False
-    writer.close()
-    return True

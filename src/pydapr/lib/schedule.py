@@ -1,7 +1,7 @@
 """When something is due, in the form of cron with seconds: `*/5 * * * *`, `0 30 3 * * mon-fri`, `@daily`, `@every 15m`.
 
-Pure: the time is an argument. Used by `bindings.cron`. Form and meaning are those of robfig/cron as Dapr has it
-(dapr/kit, `cron`): seconds may be left out, `N/step` goes to the end of the range, a day must match both day fields if
+Pure: the time is an argument. Used by `bindings.cron` and the scheduler. Form and meaning are those of robfig/cron as
+Dapr has it (dapr/kit, `cron`): seconds may be left out, `N/step` goes to the end of the range, a day must match both day fields if
 one of them is a star and either of them else, `TZ=Asia/Tokyo ` before it says whose clock is meant.
 """
 
@@ -40,12 +40,12 @@ _STARS = ("*", "?")
 class Every:
     """Due again and again after the same time."""
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+    def __init__(self, nanoseconds: int) -> None:
+        self.nanoseconds = nanoseconds
 
     def after(self, now: datetime) -> datetime | None:
         """The first time after `now`, which is aware of its zone."""
-        return (now.astimezone(UTC) + timedelta(seconds=self.seconds)).astimezone(now.tzinfo)
+        return (now.astimezone(UTC) + timedelta(microseconds=self.nanoseconds / 1000)).astimezone(now.tzinfo)
 
 
 class Calendar:
@@ -58,9 +58,12 @@ class Calendar:
             found for found, _ in sets
         )
         self._needs_both_days = sets[3][1] or sets[5][1]
+        self._is_never = not (self._seconds and self._minutes and self._hours and self._months)
 
     def after(self, now: datetime) -> datetime | None:
         """The first time after `now`, which is aware of its zone; None when there is none within five years."""
+        if self._is_never:
+            return None
         zone = self._zone or now.tzinfo
         assert zone is not None
         moment = now.astimezone(UTC).replace(microsecond=0) + timedelta(seconds=1)
@@ -92,37 +95,48 @@ class Calendar:
 Schedule = Every | Calendar
 
 
-def parse(text: str) -> Schedule:
-    """The schedule that `text` describes. Raises `ValueError`."""
+def parse(text: str, for_jobs: bool = False) -> Schedule:
+    """The schedule that `text` describes. `for_jobs` is the form of the scheduler's jobs, where seconds may not be left
+    out and `@every` takes any length of time, none and less than none among them. Raises `ValueError`."""
     if not text:
         raise ValueError("empty spec string")
-    zone = None
+    zone, whole = None, text
     if text.startswith(("TZ=", "CRON_TZ=")):
-        head, _, text = text.partition(" ")
+        head, space, text = text.partition(" ")
+        if not space:
+            raise ValueError(f"timezone prefix {whole} is not followed by a schedule")
         zone, text = _zone(head.partition("=")[2]), text.strip()
     if text.startswith(_EVERY):
+        if text != whole:
+            raise ValueError(f"timezone is not supported for @every schedules: {whole}")
         try:
-            seconds = durations.parse(text.removeprefix(_EVERY))
+            nanoseconds = durations.nanoseconds(text.removeprefix(_EVERY))
         except ValueError as error:
             raise ValueError(f"failed to parse duration {text}: {error}") from None
-        if seconds <= 0:
+        if nanoseconds <= 0 and not for_jobs:
             raise ValueError(f"failed to parse duration {text}: it must be positive")
-        return Every(seconds)
+        return Every(nanoseconds)
     if text.startswith("@"):
         if text not in _NAMED:
             raise ValueError(f"unrecognized descriptor: {text}")
         text = _NAMED[text]
     fields = text.split()
+    if for_jobs and len(fields) != 6:
+        raise ValueError(f"expected exactly 6 fields, found {len(fields)}: [{' '.join(fields)}]")
     if not 5 <= len(fields) <= 6:
         raise ValueError(f"expected 5 to 6 fields, found {len(fields)}: [{' '.join(fields)}]")
     return Calendar(["0", *fields] if len(fields) == 5 else fields, zone)
 
 
-def _zone(name: str) -> tzinfo:
+def _zone(name: str) -> tzinfo | None:
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
     if name in ("", "UTC"):
         return UTC
+    if name == "Local":
+        return None
+    if ".." in name.split("/") or name.startswith("/") or "\\" in name:
+        raise ValueError(f"provided bad location {name}: time: invalid location name")
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):

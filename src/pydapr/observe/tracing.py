@@ -82,6 +82,9 @@ class Span:
     def called(self, app_id: str, method: str) -> None:
         """It is a call of an app."""
 
+    def called_actor(self, actor_type: str, actor_id: str, method: str) -> None:
+        """It is a call of an actor."""
+
     def failed(self, reason: str) -> None:
         """Its answer is a failure of gRPC."""
         self.failure = reason

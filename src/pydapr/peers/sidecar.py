@@ -101,14 +101,23 @@ class Sidecars:
             called.answered(status, perf_counter() - began)
         return answer
 
-    def _block(self, address: str) -> bytes:
+    async def open(
+        self, address: str, app_id: str, namespace: str, path: bytes, message: bytes, trace: bytes
+    ) -> http2_client.Request:
+        """A call of another method with one message; `trace` is behind its head. Raises as `invoke`."""
+        pool = self._pool or self._pool_of(app_id, namespace)
+        connection = pool.ready(address) or await _connection(pool, address)
+        return connection.open(self._block(address, path) + trace, grpc.frame(message), True)
+
+    def _block(self, address: str, path: bytes = METHOD) -> bytes:
         """The header block of a call, the same bytes each time."""
-        block = self._blocks.get(address)
+        key = address if path is METHOD else address + path.decode()
+        block = self._blocks.get(key)
         if block is None:
             fields = [
                 (b":method", b"POST"),
                 (b":scheme", self._scheme),
-                (b":path", METHOD),
+                (b":path", path),
                 (b":authority", address.encode()),
                 (b"content-type", b"application/grpc"),
                 (b"user-agent", b"pydapr"),
@@ -116,7 +125,7 @@ class Sidecars:
             ]
             if len(self._blocks) >= KNOWN:
                 self._blocks.clear()
-            block = self._blocks[address] = hpack.encode(fields)
+            block = self._blocks[key] = hpack.encode(fields)
         return block
 
     # -- the request --

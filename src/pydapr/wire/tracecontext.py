@@ -26,6 +26,9 @@ class Recording(Protocol):
     def called(self, app_id: str, method: str) -> None:
         """The request is a call of an app."""
 
+    def called_actor(self, actor_type: str, actor_id: str, method: str) -> None:
+        """The request is a call of an actor."""
+
     def failed(self, reason: str) -> None:
         """The answer is a failure of gRPC."""
 

@@ -39,6 +39,9 @@ ROUTES = {
         (b"GET", b"/v1.0/secrets/s/k/", b"/v1.0/secrets/*/*"),
         (b"GET", b"/v1.0/secrets/s", None),
         (b"GET", b"/v1.0/secrets//k", None),
+        (b"GET", b"/v1.0//secrets/s//k?a=//", b"/v1.0/secrets/*/*"),
+        (b"GET", b"//v1.0/x/../secrets/./s/k", b"/v1.0/secrets/*/*"),
+        (b"GET", b"/v1.0/secrets/s/k/..", None),
         (b"GET", b"/v1.0/secrets/s/k/x", None),
         (b"POST", b"/v1.0/publish/p/t", b"/v1.0/publish/*/**"),
         (b"POST", b"/v1.0/publish/p/t/of/many/", b"/v1.0/publish/*/**"),
@@ -59,3 +62,9 @@ def test_path_leads_to_its_route(method: bytes, target: bytes, path: bytes | Non
     route = Router(ROUTES, handler("invoke")).route(Asked(target, method=method))
 
     assert (route[1] if route else None) == path
+
+
+def test_a_face_gets_the_path_without_doubled_slashes() -> None:
+    asked = Asked(b"/v1.0//secrets/s//k?a=//", method=b"GET")
+    Router(ROUTES, handler("invoke")).route(asked)
+    assert asked.target == b"/v1.0/secrets/s/k?a=//"

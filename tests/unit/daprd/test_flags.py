@@ -64,6 +64,14 @@ def test_without_namespace_the_identity_has_the_default() -> None:
     assert parse("--app-id x").namespace == ""
 
 
+@pytest.mark.parametrize("addresses", ["", " ", "''", '""', "'   '", '"   "'])
+def test_blank_or_quoted_scheduler_addresses_turn_jobs_off(addresses: str) -> None:
+    by_variable = {"DAPR_SCHEDULER_HOST_ADDRESS_DNS_A": addresses}
+
+    assert flags.parse(["--app-id=x", f"--scheduler-host-address={addresses}"], {}).scheduler_addresses == ()
+    assert flags.parse(["--app-id=x"], by_variable).scheduler_addresses == ()
+
+
 @pytest.mark.parametrize("addresses", ["", " ", "''", "\"'   '\"", "'\"\"'"])
 def test_blank_or_quoted_placement_addresses_turn_actors_off(addresses: str) -> None:
     assert flags.parse(["--app-id=x", f"--placement-host-address={addresses}"], {}).placement_addresses == ()

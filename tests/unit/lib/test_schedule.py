@@ -110,6 +110,9 @@ def test_a_zone_of_its_own() -> None:
         ("@every 1x", 'failed to parse duration @every 1x: time: unknown unit "x" in duration "1x"'),
         ("@every 0s", "failed to parse duration @every 0s: it must be positive"),
         ("@every -1s", "failed to parse duration @every -1s: it must be positive"),
+        ("TZ=UTC @every 1h", "timezone is not supported for @every schedules: TZ=UTC @every 1h"),
+        ("TZ=UTC", "timezone prefix TZ=UTC is not followed by a schedule"),
+        ("TZ=Europe/../Rome 0 0 * * *", "provided bad location Europe/../Rome: time: invalid location name"),
         ("TZ=Nowhere/City 0 0 * * *", "provided bad location Nowhere/City: unknown time zone Nowhere/City"),
     ],
 )
@@ -118,3 +121,15 @@ def test_faults(text: str, reason: str) -> None:
         schedule.parse(text)
 
     assert str(raised.value) == reason
+
+
+@pytest.mark.parametrize("text", [", * * * * *", "0 , * * * *", "0 0 , * * *", "0 0 0 , * ,", "0 0 0 1 , *"])
+def test_a_field_without_numbers_is_never_due(text: str) -> None:
+    assert after(text, "2024-01-01T00:00:00") is None
+
+
+def test_jobs_have_seconds_and_any_length_of_time() -> None:
+    every = schedule.parse("@every -1m", for_jobs=True)
+    assert isinstance(every, schedule.Every) and every.nanoseconds == -60 * 10**9
+    with pytest.raises(ValueError, match="expected exactly 6 fields, found 5"):
+        schedule.parse("* * * * *", for_jobs=True)

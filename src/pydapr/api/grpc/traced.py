@@ -82,6 +82,10 @@ class LocalSpan(GrpcSpan):
         self.name = f"CallLocal/{self.app_id}/{method}"
         self._rest = [("rpc.service", "ServiceInvocation"), ("dapr.invoke_method", method)]
 
+    def called_actor(self, actor_type: str, actor_id: str, method: str) -> None:
+        self.name = f"CallActor/{actor_type}/{method}"
+        self._rest = [("rpc.service", "ServiceInvocation"), ("dapr.actor", f"{actor_type}.{actor_id}")]
+
 
 class PassingSpan(GrpcSpan):
     """A call that passes through."""

@@ -17,6 +17,8 @@ log = logging.get("dapr.runtime.http-info")
 
 Route = tuple[bytes, bytes]
 
+_ACTORS = b"/v1.0/actors/*/*/"
+
 NAMES: Mapping[Route, str] = {
     (b"GET", b"/v1.0/healthz"): "Healthz",
     (b"GET", b"/v1.0/healthz/outbound"): "HealthzOutbound",
@@ -34,6 +36,16 @@ NAMES: Mapping[Route, str] = {
         ),
         "BulkPublishEvent",
     ),
+    **dict.fromkeys(
+        ((method, _ACTORS + b"method/*") for method in (b"GET", b"POST", b"DELETE", b"PUT")), "InvokeActor"
+    ),
+    (b"GET", _ACTORS + b"state/*"): "GetActorState",
+    **dict.fromkeys(((method, _ACTORS + b"state") for method in (b"POST", b"PUT")), "ExecuteActorStateTransaction"),
+    **dict.fromkeys(((method, _ACTORS + b"reminders/*") for method in (b"POST", b"PUT")), "RegisterActorReminder"),
+    **dict.fromkeys(((method, _ACTORS + b"timers/*") for method in (b"POST", b"PUT")), "RegisterActorTimer"),
+    (b"GET", _ACTORS + b"reminders/*"): "GetActorReminder",
+    (b"DELETE", _ACTORS + b"reminders/*"): "UnregisterActorReminder",
+    (b"DELETE", _ACTORS + b"timers/*"): "UnregisterActorTimer",
 }
 """What a route is called in lines that do not show URLs."""
 
@@ -67,6 +79,8 @@ class CallLog:
             name = f"{exchange.method.decode('latin-1')} {_path(exchange)}"
         elif route is None:
             name = f"InvokeService/{invoke.target_of(exchange)}".rstrip("/")
+        elif name == "InvokeActor":
+            name = "/".join((name, ".".join(_path(exchange).split("/")[3:5])))
         agent = names.first(exchange.headers, b"user-agent")
         fields: dict[str, object] = {"useragent": agent.decode("utf-8", "replace")} if agent else {}
         counted = measured.Counted(exchange)

@@ -10,6 +10,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from pydapr.api.http import errors, measured
+from pydapr.app import paths
 from pydapr.errors import DaprError, Internal
 from pydapr.net.body import BodyError, Disconnected
 from pydapr.net.exchange import Exchange, Handler
@@ -97,8 +98,16 @@ class Router:
         return next((route for route, candidate in self._routes.items() if candidate is handler), None)
 
     def _find(self, exchange: Exchange) -> Handler | None:
-        path = exchange.target.partition(b"?")[0]
-        method = exchange.method
+        path, mark, query = exchange.target.partition(b"?")
+        found = self._match(exchange.method, path)
+        if found is None and (b"//" in path or b"/." in path):
+            path = paths.clean(path.decode("latin-1")).encode("latin-1")
+            found = self._match(exchange.method, path)
+            if found is not None:
+                exchange.target = path + mark + query
+        return found
+
+    def _match(self, method: bytes, path: bytes) -> Handler | None:
         handler = self._exact.get((method, path))
         if handler is None and path.endswith(b"/") and len(path) > 1:
             path = path.rstrip(b"/")

@@ -73,7 +73,7 @@ async def _refuse(exchange: Exchange, error: baggage.Invalid) -> None:
 class HttpSpan(tracing.Span):
     """A request to the HTTP API."""
 
-    __slots__ = ("_called", "_exchange", "_headers", "_method", "_path", "_peer", "_status", "_target")
+    __slots__ = ("_called", "_exchange", "_headers", "_is_of_actor", "_method", "_path", "_peer", "_status", "_target")
 
     def __init__(self, trace: Trace, parent: bytes, exchange: Exchange, sink: "Callable[[tracing.Span], None]") -> None:
         super().__init__(trace, parent, "", tracing.CLIENT, sink)
@@ -81,11 +81,16 @@ class HttpSpan(tracing.Span):
         self._method, self._target = exchange.method, exchange.target
         self._headers = exchange.headers
         self._called = ""
+        self._is_of_actor = False
         self._peer = ""
         self._status = 0
 
     def called(self, app_id: str, method: str) -> None:
         self.name, self._called = f"CallLocal/{app_id}/{method}", app_id
+
+    def called_actor(self, actor_type: str, actor_id: str, method: str) -> None:
+        self.name, self._called = f"CallActor/{actor_type}/{method}", f"{actor_type}.{actor_id}"
+        self._is_of_actor = True
 
     def answered(self, status: int) -> None:
         exchange, self._exchange = self._exchange, None
@@ -108,6 +113,7 @@ class HttpSpan(tracing.Span):
         return [
             *_user_defined(self._headers),
             *(_of_call(self._called) if self._called else _of_path(method, path)),
+            *([("dapr.actor", self._called)] if self._is_of_actor else ()),
             ("dapr.protocol", "http"),
             ("dapr.api", f"{method} {path}"),
             ("dapr.status_code", str(self._status)),
@@ -168,5 +174,13 @@ def _of_path(method: str, path: str) -> Attributes:
         return [
             ("db.system", group), ("db.connection_string", group), ("db.statement", f"{method} {path}"),
             ("db.name", name),
+        ]  # fmt: skip
+    if group == "actors":
+        parts = rest.split("/")
+        if len(parts) < 3 or parts[2] != "state":
+            return []
+        return [
+            ("dapr.actor", f"{parts[0]}.{parts[1]}"), ("db.system", "state"), ("db.connection_string", "state"),
+            ("db.statement", f"{method} {path}"), ("db.name", "actor"),
         ]  # fmt: skip
     return [("messaging.system", "pubsub")] if group == "publish" else []

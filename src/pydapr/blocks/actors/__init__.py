@@ -7,6 +7,7 @@ elsewhere, then `peers.sidecar` takes it to the sidecar there, whose `api.intern
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 from pydapr.app.channel import Answer, Call
 from pydapr.lib.record import Record
@@ -66,9 +67,23 @@ class Placed(ABC):
         """Where an actor is; waits while its type is being redistributed, and until placement has spoken first.
         Raises `NoAddress` (`errors`) when nobody hosts the type. Bounded by whoever calls."""
 
+    def claim_now(self, actor: Actor) -> Claim | None:
+        """What `claim` gives, without waiting; None where it would have to wait. Raises as `claim`."""
+        return None
+
+    async def sure(self) -> bool:
+        """Whether what is active here is not given to others already. Waits for placement's word if this process stood
+        still, and otherwise not at all."""
+        return True
+
     @abstractmethod
     def is_here(self, actor: Actor) -> bool:
         """Whether it lives here by the tables now, whatever is under way."""
+
+    @property
+    @abstractmethod
+    def is_ready(self) -> bool:
+        """Whether placement has spoken, and is still there."""
 
 
 class Hosted(ABC):
@@ -105,22 +120,22 @@ class Reminder(Record):
     """Whether it does not wait for the actor's turn; only for actors of workflows."""
 
 
-class Target(ABC):
+class Target(Protocol):
     """Carries what an actor is to do to who does it: one for each type that is hosted. It has its turn by then.
 
     `reentrancy_id` is what calls that this one leads to must carry to be let in at once, empty where that is off."""
 
-    @abstractmethod
     async def invoke(self, actor: Actor, call: Call, reentrancy_id: str) -> Answer:
         """The answer to a method, whose body is whole. Raises `DaprError` and `RpcError`."""
+        ...
 
-    @abstractmethod
     async def remind(self, reminder: Reminder, reentrancy_id: str) -> bool:
         """Has a reminder or timer done; whether it is to go on. Raises as `invoke`."""
+        ...
 
-    @abstractmethod
     async def deactivate(self, actor: Actor) -> None:
         """Tells that an actor is not needed here any more. Raises as `invoke`."""
+        ...
 
 
 class Reentrancy(Record):

@@ -31,3 +31,27 @@ async def test_calls_that_the_client_gave_up_are_logged_too(tmp_path: Path) -> N
 
     (line,) = [json.loads(text) for text in file.read_text().splitlines()]
     assert (line["method"], line["code"], line["duration"]) == ("GET /v1.0/invoke/app/method/m", 0, 250)
+
+
+@pytest.mark.parametrize(
+    ("route", "target", "name"),
+    [
+        ((b"PUT", b"/v1.0/actors/*/*/method/*"), b"/v1.0/actors/Cat/c%201/method/m?x=1", "InvokeActor/Cat.c 1"),
+        ((b"POST", b"/v1.0/actors/*/*/state"), b"/v1.0/actors/Cat/1/state", "ExecuteActorStateTransaction"),
+    ],
+)
+async def test_calls_of_actors_have_names_where_urls_are_hidden(
+    tmp_path: Path, route: tuple[bytes, bytes], target: bytes, name: str
+) -> None:
+    file = tmp_path / "log"
+    logging.configure(level="error", as_json=True, file=str(file))
+
+    async def inner(exchange: Exchange) -> None:
+        exchange.respond(200, ())
+
+    try:
+        await CallLog(inner, lambda exchange: route, True, False)(Asked(target))
+    finally:
+        logging.configure()
+    (line,) = [json.loads(text) for text in file.read_text().splitlines()]
+    assert line["method"] == name

@@ -1,0 +1,112 @@
+"""What other sidecars call to reach the actors that live here; part of `api.internal`'s service.
+
+Its methods are in the table of the internal server where there are actors; goes on to `blocks.actors.call`. Words are
+the original's (v1.18.3, `pkg/api/grpc/daprinternal.go`).
+"""
+
+from collections.abc import Mapping
+
+from pydapr.app.channel import Call
+from pydapr.blocks.actors import Actor, Reminder
+from pydapr.blocks.actors.call import Actors
+from pydapr.errors import Code, DaprError, RpcError
+from pydapr.net import grpc_server
+from pydapr.net.body import Body
+from pydapr.net.http2_server import ServerExchange
+from pydapr.peers.scheduling import Packed
+from pydapr.wire import invocation
+
+SERVICE = b"/dapr.proto.internals.v1.ServiceInvocation/"
+
+CANCELLED = "reminder has been canceled"
+
+
+class ActorsApi:
+    """Answers calls of other sidecars. `max_message` bounds one message, in bytes."""
+
+    def __init__(self, actors: Actors, max_message: int) -> None:
+        self._actors, self._max_message = actors, max_message
+
+    def methods(self) -> Mapping[bytes, grpc_server.Method]:
+        """By path, for the server."""
+        return {
+            SERVICE + b"CallActor": self.call,
+            SERVICE + b"CallActorReminder": self.remind,
+            SERVICE + b"CallActorStream": self.stream,
+        }
+
+    async def call(self, exchange: ServerExchange) -> None:
+        """Calls an actor; request and answer are one message each."""
+        data = await grpc_server.read(exchange, self._max_message)
+        try:
+            request = invocation.decode_request(data)
+        except invocation.Invalid as invalid:
+            raise RpcError(Code.INTERNAL, f"grpc: error unmarshalling request: {invalid}") from None
+        method = request.method.decode("utf-8", "surrogateescape")
+        actor = _actor(request.actor or (b"", b""))
+        trace = exchange.trace
+        if trace is not None and trace.record is not None:
+            trace.record.called_actor(actor.type, actor.id, method)
+        call = Call(b"PUT", method, request.query, request.headers, Body.of(request.data), True, trace)
+        call.says_trace = request.says_trace
+        try:
+            answer = await self._actors.invoke(actor, call, True)
+        except DaprError as error:
+            raise _status(error) from None
+        body = answer.body.take()
+        grpc_server.reply(exchange, invocation.encode_response(answer.status, answer.headers, body))
+
+    async def remind(self, exchange: ServerExchange) -> None:
+        """Has a reminder or timer done."""
+        data = await grpc_server.read(exchange, self._max_message)
+        try:
+            reminder = _reminder(data)
+        except invocation.Invalid as invalid:
+            raise RpcError(Code.INTERNAL, f"grpc: error unmarshalling request: {invalid}") from None
+        try:
+            goes_on = await self._actors.remind(reminder, True)
+        except DaprError as error:
+            raise _status(error) from None
+        if not goes_on:
+            raise RpcError(Code.UNKNOWN, CANCELLED)
+        grpc_server.reply(exchange, b"")
+
+    async def stream(self, exchange: ServerExchange) -> None:
+        """Would answer with several messages: no actor of an app does, and the original refuses it with these words."""
+        await grpc_server.read(exchange, self._max_message)
+        raise RpcError(Code.UNKNOWN, "not implemented")
+
+
+def _actor(names: tuple[bytes, bytes]) -> Actor:
+    return Actor(names[0].decode("utf-8", "replace"), names[1].decode("utf-8", "replace"))
+
+
+def _reminder(data: bytes) -> Reminder:
+    """A `Reminder` of the internal protocol; 100 is our own field. Raises `Invalid`."""
+    texts: dict[int, str] = {}
+    numbers: dict[int, int] = {}
+    packed: Packed | None = None
+    for number, value in invocation.fields(data):
+        if isinstance(value, int):
+            numbers[number] = value
+        elif number == 4:
+            parts = dict(invocation.fields(value))
+            url = invocation.text(parts.get(1, b""))
+            packed = Packed(url, invocation.octets(parts.get(2, b"")))
+        elif number in (1, 2, 3, 5, 7, 100):
+            texts[number] = invocation.text(value)
+    return Reminder(
+        Actor(texts.get(2, ""), texts.get(1, "")),
+        texts.get(3, ""),
+        packed,
+        texts.get(7, ""),
+        texts.get(5, ""),
+        texts.get(100, ""),
+        bool(numbers.get(9)),
+        bool(numbers.get(10)),
+    )
+
+
+def _status(error: DaprError) -> RpcError:
+    told = error.for_grpc()
+    return RpcError(told.grpc, told.message)

@@ -1,0 +1,40 @@
+"""Jobs between protobuf and plain values, for both faces."""
+
+from collections.abc import Iterable
+
+from google.protobuf import any_pb2
+
+from pydapr.peers import scheduler_messages as messages
+from pydapr.peers.scheduling import Job, NamedJob, Packed
+from pydapr.proto.dapr.proto.internals.v1 import jobs_pb2 as http_pb2
+from pydapr.proto.dapr.proto.runtime.v1 import jobs_pb2
+
+
+def job(asked: jobs_pb2.Job | http_pb2.JobHTTPRequest, data: Packed | None) -> Job:
+    """What an app wants kept."""
+    return Job(
+        schedule=asked.schedule if asked.HasField("schedule") else None,
+        repeats=asked.repeats if asked.HasField("repeats") else None,
+        due_time=asked.due_time if asked.HasField("due_time") else None,
+        ttl=asked.ttl if asked.HasField("ttl") else None,
+        data=data,
+        failure_policy=messages.policy(asked.failure_policy) if asked.HasField("failure_policy") else None,
+    )
+
+
+def message(name: str, job: Job) -> jobs_pb2.Job:
+    """A job as an app is told of it."""
+    policy = job.failure_policy
+    return jobs_pb2.Job(
+        name=name,
+        schedule=job.schedule,
+        repeats=job.repeats,
+        due_time=job.due_time,
+        ttl=job.ttl,
+        data=any_pb2.Any(type_url=job.data.type_url, value=job.data.value) if job.data is not None else None,
+        failure_policy=messages.policy_message(policy) if policy is not None else None,
+    )
+
+
+def listed(jobs: Iterable[NamedJob]) -> list[jobs_pb2.Job]:
+    return [message(one.name, one.job) for one in jobs]
