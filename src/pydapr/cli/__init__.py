@@ -28,6 +28,7 @@ COMMANDS = {
     "component": ("component", "Serve a component of pydapr to other sidecars as a pluggable component"),
     "components": ("components", "List the components that can be used, or the options of one"),
     "completion": ("completion", "Generates shell completion scripts"),
+    "init": ("init", "Make the files of a Dapr home and start the control plane. Supported platforms: Self-hosted"),
     "invoke": (
         "invoke",
         "Invoke a method on a given Dapr application. Supported platforms: Self-hosted",
@@ -41,10 +42,13 @@ COMMANDS = {
         "run",
         "Run Dapr and (optionally) your application side by side. Supported platforms: Self-hosted",
     ),
+    "scheduler": ("scheduler", "Show, remove, export and import jobs and reminders. Supported platforms: Self-hosted"),
+    "status": ("status_", "Show the services that runs use. Supported platforms: Self-hosted"),
     "stop": (
         "stop",
         "Stop Dapr instances and their associated apps. Supported platforms: Self-hosted",
     ),
+    "uninstall": ("uninstall", "End the control plane and remove what init has made. Supported platforms: Self-hosted"),
     "version": ("version", "Print the Dapr runtime and CLI version"),
 }
 """Name → module and what it does in one line."""

@@ -11,7 +11,21 @@ import threading
 import time
 from contextlib import closing
 
-from pydapr.cli import ending, grammar, launch, plan, ports, pump, readiness, sidecars, startlock, status, template
+from pydapr.cli import (
+    ending,
+    grammar,
+    home,
+    launch,
+    plan,
+    plane,
+    ports,
+    pump,
+    readiness,
+    sidecars,
+    startlock,
+    status,
+    template,
+)
 from pydapr.cli.signals import Signals
 
 _LAST_LINES = 2.0
@@ -160,6 +174,8 @@ class Crew:
         self._file, self._template, self._signals = file, read, signals
         self._launcher = launch.Launcher()
         self._members: list[Member] = []
+        self._control_planes: dict[str, plane.Plane] = {}
+        """By the home of apps."""
         self._sockets: list[str] = []
 
     def run(self) -> int:
@@ -188,17 +204,23 @@ class Crew:
         self._members.append(member)
         if not app.command:
             status.warning(f"No application command found for app {grammar.quote(app.app_id)} present in {self._file}")
+        control_plane = self._control_plane(app.values)
         try:
             with startlock.held():
-                planned = plan.make(app.values, app.command, sidecars.find(), reservation)
+                planned = plan.make(app.values, app.command, sidecars.find(), reservation, control_plane.address)
                 reservation.make_way()
                 member.start_sidecar(planned, self._launcher)
+                control_plane.start()
         except (plan.Refused, OSError) as wrong:
             place = f"{grammar.quote(app.app_id)} present in {self._file}"
             status.failure(f"Error validating run config for app {place}: {wrong}")
             return False
         self._sockets += [path for path in (planned.socket("http"), planned.socket("grpc")) if path]
         return self._start_beside(member, planned)
+
+    def _control_plane(self, values: grammar.Values) -> plane.Plane:
+        where = home.directory(values)
+        return self._control_planes.setdefault(str(where), plane.Plane(where))
 
     def _start_beside(self, member: Member, planned: plan.Plan) -> bool:
         """The app of a sidecar that has been started, and what is to be done before the next one's turn."""
@@ -245,7 +267,9 @@ class Crew:
                 status.plain("")
                 status.info("All Dapr and app processes have ended.")
                 return
-            self._signals.wait(None)
+            self._signals.wait(plane.LOOK_SECONDS)
+            for control_plane in self._control_planes.values():
+                control_plane.look()
         status.plain("")
         status.info("Received signal to stop Dapr and app processes. Shutting down Dapr and app processes.")
 
@@ -260,6 +284,8 @@ class Crew:
             for log in {member.sidecar_log, member.app_log}:
                 log.say("info", "\ntermination signal received: shutting down")
         ending.await_end(graces, self._signals)
+        for control_plane in self._control_planes.values():
+            control_plane.close()
         for member in self._members:
             member.report_end()
             member.close()

@@ -16,9 +16,16 @@ from urllib.parse import quote
 
 FOLDER, RESOURCES = "embedded", "resources"
 
-_COMPONENT = """\
+_OF_RUNS = """\
 # Written by `dapr run` for apps that name no resources, while there is no {components}.
 # Make that folder, or name one with --resources-path, to use components of your own instead.
+"""
+
+_OF_INIT = """\
+# Written by `dapr init`; yours to change.
+"""
+
+_COMPONENT = """\
 apiVersion: dapr.io/v1alpha1
 kind: Component
 metadata:
@@ -54,10 +61,19 @@ def resources(home: Path) -> list[str]:
     return [str(folder)]
 
 
-def _documents(home: Path) -> Iterator[tuple[str, str]]:
+def write_into(folder: Path, home: Path) -> None:
+    """The same components, with the same files, as the user's own. Raises OSError."""
+    with contextlib.suppress(FileExistsError):
+        (home / FOLDER).mkdir(mode=0o700)
+    for name, text in _documents(home, _OF_INIT):
+        _write(folder / f"{name}.yaml", text)
+
+
+def _documents(home: Path, heading: str = _OF_RUNS) -> Iterator[tuple[str, str]]:
     for name, (type_, file, metadata) in _COMPONENTS.items():
         place = json.dumps(_connection(str(home / FOLDER / file)))
-        text = _COMPONENT.format(components=home / "components", name=name, type=type_, file=place)
+        text = heading.format(components=home / "components")
+        text += _COMPONENT.format(name=name, type=type_, file=place)
         pairs = (f"  - name: {key}\n    value: {json.dumps(value)}\n" for key, value in metadata.items())
         yield name, text + "".join(pairs)
 

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Mapping
 
 from pydapr.cli import grammar, sidecars, status
 
@@ -113,10 +114,10 @@ def _render(rows: list[Row], output: str) -> str:
     return table(rows) if rows else "No Dapr instances found.\n"
 
 
-def table(rows: list[Row]) -> str:
+def table(rows: list[Row], titles: Mapping[str, str] = _COLUMNS) -> str:
     """Columns that are empty in every row are left out."""
     columns: list[list[str]] = []
-    for key, title in _COLUMNS.items():
+    for key, title in titles.items():
         cells = [" ".join(str(row[key]).split()) for row in rows]
         if any(cells):
             width = max(map(len, [title, *cells]))

@@ -6,7 +6,7 @@ Dapr's words.
 
 import os
 import re
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,11 +52,16 @@ class Plan(NamedTuple):
         return address.Address(self.http_port, self.socket("http"))
 
 
+Local = Callable[[str], str]
+"""The address of a service of the user's own control plane, by the name of the flag; empty where there is none."""
+
+
 def make(
     values: grammar.Values,
     command: Sequence[str],
     running: Sequence[sidecars.Sidecar],
     reservation: ports.Reservation,
+    local: Local = lambda _: "",
 ) -> Plan:
     """Decide everything. Raises `Refused`."""
     app_id = _app_id(values.text("app-id"), {sidecar.app_id for sidecar in running})
@@ -69,10 +74,15 @@ def make(
     flags += ["--metrics-port", str(metrics), "--dapr-internal-grpc-port", str(internal)]
     if values.switch("enable-profiling"):
         flags += ["--enable-profiling", "--profile-port", str(choose("profile-port", "ProfilePort"))]
-    flags += _configuration(values)
+    configuration = _configuration(values)
+    flags += configuration
     for path in resources:
         flags += ["--resources-path", path]
     flags += _passed_on(values)
+    # Under mTLS sidecars talk to a control plane that has certificates; the user's own has none.
+    own = (lambda _: "") if "--enable-mtls" in configuration else local
+    flags += _control_plane(values, "placement-host-address", _PLACEMENT_PORT, own)
+    flags += _control_plane(values, "scheduler-host-address", _SCHEDULER_PORT, own)
     return Plan(
         app_id=app_id,
         app_port=max(values.number("app-port"), 0),
@@ -170,8 +180,6 @@ def _passed_on(values: grammar.Values) -> list[str]:
     flags += [
         f"--{name}" for name in ("app-ssl", "enable-app-health-check", "enable-api-logging") if values.switch(name)
     ]
-    flags += _control_plane(values, "placement-host-address", _PLACEMENT_PORT)
-    flags += _control_plane(values, "scheduler-host-address", _SCHEDULER_PORT)
     return [*flags, "--log-as-json"] if status.is_json() else flags
 
 
@@ -181,14 +189,16 @@ def _quantity(text: str, what: str) -> str:
     return "-1" if text.startswith("-") else text
 
 
-def _control_plane(values: grammar.Values, name: str, port: int) -> list[str]:
-    """An address of the control plane, only when asked for: there may be no such process on this machine."""
+def _control_plane(values: grammar.Values, name: str, port: int, local: Local) -> list[str]:
+    """An address of the control plane: as asked for, where empty means none, else that of the user's own."""
     variable = f"DAPR_{name.upper().replace('-', '_')}"
-    text = values.text(name) if values.is_given(name) else os.environ.get(variable, "")
-    host = text.strip()
-    if not host:
-        return []
-    return [f"--{name}", host if ":" in host else f"{host}:{port}"]
+    if values.is_given(name) or variable in os.environ:
+        text = values.text(name) if values.is_given(name) else os.environ[variable]
+        host = text.strip()
+        address = host if not host or ":" in host else f"{host}:{port}"
+    else:
+        address = local(name)
+    return [f"--{name}", address] if address else []
 
 
 def _environment(values: grammar.Values, app_id: str, http: int, grpc: int, metrics: int) -> dict[str, str]:

@@ -19,9 +19,9 @@ class Process(NamedTuple):
     started: float
 
 
-def running() -> Iterator[Process]:
-    """All processes whose arguments we may see; those that end meanwhile are left out."""
-    return _from_proc() if sys.platform == "linux" else _from_ps()
+def running(word: bytes = b"daprd") -> Iterator[Process]:
+    """Processes with the word in their first arguments; those that end meanwhile are left out."""
+    return _from_proc(word) if sys.platform == "linux" else _from_ps()
 
 
 def started(pid: int) -> float | None:
@@ -64,7 +64,7 @@ def _base(path: str) -> str:
     return os.path.basename(path).lower()
 
 
-def _from_proc() -> Iterator[Process]:
+def _from_proc(wanted: bytes) -> Iterator[Process]:
     for name in os.listdir("/proc"):
         if not name.isdigit():
             continue
@@ -72,7 +72,7 @@ def _from_proc() -> Iterator[Process]:
             with open(f"/proc/{name}/cmdline", "rb") as file:
                 words = file.read().split(b"\0")[:-1]
             # A cheap first look: of a few hundred processes only sidecars need their start time.
-            if not any(b"daprd" in word for word in words[:8]):
+            if not any(wanted in word for word in words[:8]):
                 continue
             with open(f"/proc/{name}/stat", "rb") as file:
                 moment = _started(file.read())

@@ -8,7 +8,7 @@ import os
 import shutil
 from contextlib import closing
 
-from pydapr.cli import grammar, launch, plan, ports, session, sidecars, startlock, status, usage
+from pydapr.cli import grammar, home, launch, plan, plane, ports, session, sidecars, startlock, status, usage
 from pydapr.cli.signals import Signals
 
 FLAGS = (
@@ -48,12 +48,14 @@ FLAGS = (
     grammar.Flag(
         "placement-host-address",
         "The address of the placement service. Format is either <hostname> for default port or "
-        "<hostname>:<port> for custom port. Actors are off without it",
+        "<hostname>:<port> for custom port. Without it one of your own is used, which is started if need be; "
+        "an empty one switches actors off",
     ),
     grammar.Flag(
         "scheduler-host-address",
         "The address of the scheduler service. Format is either <hostname> for default port or "
-        "<hostname>:<port> for custom port. Jobs and reminders are off without it",
+        "<hostname>:<port> for custom port. Without it one of your own is used, which is started if need be; "
+        "an empty one switches jobs and reminders off",
     ),
     grammar.Flag(
         "app-ssl",
@@ -145,19 +147,21 @@ def run(values: grammar.Values, command: list[str]) -> int:
     if values.text("unix-domain-socket"):
         status.warning("Unix domain sockets are currently a preview feature")
     signals = Signals()
-    with closing(ports.Reservation()) as reservation:
+    control_plane = plane.Plane(home.directory(values))
+    with closing(ports.Reservation()) as reservation, closing(control_plane):
         try:
             with startlock.held():
-                planned = plan.make(values, command, sidecars.find(), reservation)
+                planned = plan.make(values, command, sidecars.find(), reservation, control_plane.address)
                 _announce(planned)
                 reservation.make_way()
                 launcher = launch.Launcher()
                 sidecar = launcher.start(planned.sidecar_command, stdin=launch.NO_INPUT)
+                control_plane.start()
         except (plan.Refused, OSError) as wrong:
             status.failure(str(wrong))
             return 1
         with closing(launcher):
-            return session.Session(planned, launcher, sidecar, signals).run()
+            return session.Session(planned, launcher, sidecar, signals, control_plane).run()
 
 
 def _run_file(values: grammar.Values) -> int:

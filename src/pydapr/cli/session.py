@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 
-from pydapr.cli import ending, launch, plan, readiness, status
+from pydapr.cli import ending, launch, plan, plane, readiness, status
 from pydapr.cli.signals import Signals
 
 _LAST_WORDS = 0.5
@@ -19,8 +19,16 @@ _LAST_WORDS = 0.5
 class Session:
     """A run from the moment its sidecar has been started."""
 
-    def __init__(self, planned: plan.Plan, launcher: launch.Launcher, sidecar: launch.Group, signals: Signals) -> None:
+    def __init__(
+        self,
+        planned: plan.Plan,
+        launcher: launch.Launcher,
+        sidecar: launch.Group,
+        signals: Signals,
+        control_plane: plane.Plane,
+    ) -> None:
         self._plan, self._launcher, self._sidecar, self._signals = planned, launcher, sidecar, signals
+        self._control_plane = control_plane
         self._app: launch.Group | None = None
         self._terminal: int | None = None
         self._is_ending = threading.Event()
@@ -40,8 +48,9 @@ class Session:
             self._telling = threading.Thread(target=self._tell_sidecar, name="metadata", daemon=True)
             self._telling.start()
         while not self._has_reason_to_stop():
-            self._signals.wait(None)
+            self._signals.wait(plane.LOOK_SECONDS)
             self._lend_terminal()
+            self._control_plane.look()
         return self._end()
 
     def _has_reason_to_stop(self) -> bool:

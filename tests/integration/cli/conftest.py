@@ -3,6 +3,7 @@
 The sidecar is ours once `pydapr.daprd` exists; `DAPR_TEST_DAPRD=/path/to/daprd` puts another in its place.
 """
 
+import contextlib
 import importlib.util
 import os
 import signal
@@ -35,7 +36,7 @@ def processes_marked(mark: str) -> list[int]:
         if not name.isdigit() or int(name) == os.getpid():
             continue
         try:
-            own = Path(f"/proc/{name}/environ").read_bytes() + Path(f"/proc/{name}/cmdline").read_bytes()
+            own = b"\0" + Path(f"/proc/{name}/environ").read_bytes() + Path(f"/proc/{name}/cmdline").read_bytes()
             state = Path(f"/proc/{name}/stat").read_bytes().rpartition(b")")[2].split()[0]
         except OSError:
             continue
@@ -120,6 +121,9 @@ class Dapr:
             **{name: value for name, value in os.environ.items() if not name.startswith("DAPR_")},
             "HOME": str(directory),
             "DAPR_TEST_MARK": self.mark,
+            # Started for no test but those that are about it: `with_control_plane`.
+            "DAPR_PLACEMENT_HOST_ADDRESS": "",
+            "DAPR_SCHEDULER_HOST_ADDRESS": "",
         }
         self._runs: list[Run] = []
 
@@ -150,6 +154,23 @@ class Dapr:
             stderr=subprocess.DEVNULL,
         )
 
+    def with_control_plane(self, idle_seconds: float = 60.0) -> None:
+        """Runs from now on have what they have by default: a placement and a scheduler, which outlive them."""
+        for name in ("PLACEMENT", "SCHEDULER"):
+            del self.environment[f"DAPR_{name}_HOST_ADDRESS"]
+        self.environment["PYDAPR_IDLE_SECONDS"] = str(idle_seconds)
+
+    def control_plane(self) -> dict[str, int]:
+        """The processes of the control plane that run, by their names."""
+        found = {}
+        for name in ("placement", "scheduler"):
+            mark = f"\0HOME={self.directory}\0"
+            for pid in processes_marked(mark):
+                with contextlib.suppress(OSError):
+                    if f"\0{name}\0" in Path(f"/proc/{pid}/cmdline").read_text():
+                        found[name] = pid
+        return found
+
     def processes(self) -> list[int]:
         return processes_marked(self.mark)
 
@@ -159,8 +180,9 @@ class Dapr:
     def close(self) -> None:
         for run in self._runs:
             run.close()
-        for pid in processes_marked(self.mark):
-            os.kill(pid, signal.SIGKILL)
+        for pid in (*processes_marked(self.mark), *self.control_plane().values()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 _PORTS = ("dapr-http-port", "dapr-grpc-port", "metrics-port", "dapr-internal-grpc-port")

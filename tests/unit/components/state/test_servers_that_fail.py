@@ -10,6 +10,7 @@ from pydapr import components
 from pydapr.components.drivers import etcd
 from pydapr.components.state import Set, StateError, StateStore, Unavailable, memcached, mongodb, zookeeper
 from pydapr.lib import query
+from pydapr.net import etcd as etcd_client
 from pydapr.net import tasks
 
 
@@ -68,7 +69,7 @@ async def test_memcached_that_is_something_else(answers: tuple[bytes, ...]) -> N
 async def test_etcd_that_is_something_else(
     type_: str, answers: tuple[bytes, ...], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(etcd, "SECONDS", 0.1)
+    monkeypatch.setattr(etcd_client, "SECONDS", 0.1)
     async with asyncio.timeout(20), saying(*answers) as address:
         store = make(type_, endpoints=address)
         store.scrub = lambda text: text.replace(address, "***")
@@ -96,18 +97,19 @@ async def test_after_an_answer_that_is_no_success_the_connection_is_not_used_aga
 
 
 async def test_a_write_goes_to_another_server_after_one_that_did_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(etcd, "SECONDS", 0.1)
+    monkeypatch.setattr(etcd_client, "SECONDS", 0.1)
     greeting = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"  # an empty SETTINGS frame
     async with saying(greeting) as first, saying(greeting) as second:
         store = make("state.etcd", endpoints=f"{first},{second}")
         assert isinstance(store, etcd.EtcdStore)
         await store.open()
-        asked = store._endpoints[0]
+        assert store._client is not None
+        asked = store._client._endpoints[0]
 
         with pytest.raises(Unavailable):
             await store.set(Set("k", b"v"))
 
-        assert store._endpoints[0] != asked
+        assert store._client._endpoints[0] != asked
         await store.close()
 
 
