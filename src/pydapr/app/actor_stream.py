@@ -12,6 +12,9 @@ from pydapr.wire.actorstreams import Reply
 
 log = logging.get("dapr.runtime.actors.callbackstream")
 
+_SHOWN = 64
+"""Bytes of what an app says that the log has."""
+
 Write = Callable[[bytes], bytes]
 """Makes a message of the id that its answer will have."""
 
@@ -80,7 +83,8 @@ class Connection:
         """The app has answered."""
         answer = self._pending.get(reply.id)
         if answer is None or answer.done():
-            log.warning(f"Dropping actor callback response with unknown id={reply.id.decode('utf-8', 'replace')}")
+            id = reply.id[:_SHOWN].decode("utf-8", "replace")
+            log.warning(f"Dropping actor callback response with unknown id={id}")
             return
         answer.set_result(reply)
 

@@ -71,12 +71,10 @@ class Reminder(Protocol):
 
 
 class HttpActors:
-    """Carries what actors are to do to the app. `channel` gives the way to it; `most` bounds answers, 0 does not."""
+    """Carries what actors are to do to the app. `channel` gives the way to it."""
 
-    def __init__(
-        self, channel: Callable[[], AppChannel | None], most: int, policies: "Resiliency | None" = None
-    ) -> None:
-        self._channel, self._most, self._policies = channel, most, policies
+    def __init__(self, channel: Callable[[], AppChannel | None], policies: "Resiliency | None" = None) -> None:
+        self._channel, self._policies = channel, policies
         self._runner = Runner(DaprError, RpcError)
 
     async def invoke(self, actor: Actor, call: Call, reentrancy_id: str) -> Answer:
@@ -95,13 +93,15 @@ class HttpActors:
             name = paths.normalize(call.method)
         except paths.Invalid as error:
             raise ActorInvokeFailed(f"invalid method name: {error}") from None
-        method = f"actors/{actor.type}/{actor.id}/method/{name}"
+        method = f"actors/{actor.type}/{actor.id}/method/{name}" if name else f"actors/{actor.type}/{actor.id}/method"
         headers = call.headers
         if not call.verb:  # by gRPC bytes are given, and what their metadata say of a type is not for HTTP
             headers = [header for header in headers if header[0] != b"content-type"]
         made = Call(b"PUT", method, call.query, headers, Body.of(call.body.whole()), call.is_clean, call.trace)
         made.says_trace = call.says_trace
-        answer = await self._answer(made)
+        answer = await self._head(made)
+        if not answer.body.is_whole:
+            await self._read(answer)
         if answer.status == 404:
             raise ActorInvokeFailed(f"actor method not found: {method}")
         if answer.status != 200:
@@ -110,11 +110,6 @@ class HttpActors:
         if _is_cancelled(answer):
             raise ActorInvokeFailed(CANCELLED)
         return answer
-
-    async def _answer(self, call: Call) -> Answer:
-        """The answer of the app, whose body is here."""
-        answer = await self._head(call)
-        return answer if answer.body.is_whole else await self._read(answer)
 
     async def _head(self, call: Call) -> Answer:
         channel = self._channel()
@@ -125,10 +120,12 @@ class HttpActors:
         except (AppUnreachable, RpcError, BodyError) as error:
             raise ActorInvokeFailed(str(error)) from None
 
-    async def _read(self, answer: Answer) -> Answer:
+    async def _read(self, answer: Answer) -> bytes:
+        """The body of an answer, which has it as a whole from now on."""
         try:
-            answer.body = Body.of(await answer.body.read_all(self._most))
-            return answer
+            data = await answer.body.read_all()
+            answer.body = Body.of(data)
+            return data
         except BodyError as error:
             raise ActorInvokeFailed(str(error)) from None
         finally:
@@ -162,7 +159,7 @@ class HttpActors:
             if not answer.body.is_whole:
                 await _finish(answer)
             return
-        text = (await self._read(answer)).body.whole().decode("utf-8", "replace")
+        text = (await self._read(answer)).decode("utf-8", "replace")
         raise ActorInvokeFailed(f"error from actor service: ({answer.status}) {text}")
 
 

@@ -96,10 +96,11 @@ class RpcApp:
         )
         message = request.SerializeToString()
         async with self._turns:
-            code = await self._call(message, self._is_alpha)
+            is_alpha = self._is_alpha
+            code = await self._call(message, is_alpha)
             if code == Code.UNIMPLEMENTED:
-                self._is_alpha = not self._is_alpha
-                code = await self._call(message, self._is_alpha)
+                self._is_alpha = not is_alpha
+                code = await self._call(message, not is_alpha)
         return code
 
     async def _call(self, message: bytes, is_alpha: bool) -> int:

@@ -14,7 +14,14 @@ from pydapr.cli import grammar
 def directory(values: grammar.Values) -> Path:
     """`<runtime path>/.dapr`, by flag, else by environment, else in the user's home."""
     base = values.text("runtime-path").strip() or os.environ.get("DAPR_RUNTIME_PATH", "").strip()
-    return (Path(base) if base else Path.home()) / ".dapr"
+    return (Path(base) if base else _user_home()) / ".dapr"
+
+
+def _user_home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:  # a user without a name, as in containers, and no HOME: they mean this
+        return Path("/")
 
 
 def default_config(home: Path) -> str:

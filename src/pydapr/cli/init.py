@@ -113,6 +113,8 @@ def is_ours(link: Path, program: str) -> bool:
 def _start(where: Path) -> bool:
     """Starts the control plane, and tells where it is."""
     control_plane = plane.Plane(where)
+    if any(noted.version != plane.VERSION for noted in control_plane.running().values() if noted.pid):
+        control_plane.stop()  # runs that are there find the new ones
     addresses = {service.name: control_plane.address(service.flag) for service in plane.SERVICES}
     control_plane.start()
     late = control_plane.await_listening(_PATIENCE)

@@ -14,8 +14,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from pydapr.cli import watchdog
-
-_PR_SET_PDEATHSIG = 1
+from pydapr.lib import tied
 
 NO_INPUT = subprocess.DEVNULL
 
@@ -66,7 +65,7 @@ class Launcher:
     """Starts groups and the watchdog that guards them."""
 
     def __init__(self) -> None:
-        self._tie = _tie_to_parent()
+        self._tie = tied.dying_with_us(signal.SIGTERM)
         reader, self._pipe = os.pipe()
         try:
             self._watchdog = subprocess.Popen(
@@ -127,20 +126,3 @@ class Launcher:
             os.write(self._pipe, line)
         except BrokenPipeError:
             pass
-
-
-def _tie_to_parent() -> Callable[[], None]:
-    """What a child calls so that the kernel asks it to end when we have died."""
-    if sys.platform != "linux":
-        return lambda: None
-    import ctypes
-
-    prctl = ctypes.CDLL(None).prctl
-    parent = os.getpid()
-
-    def tie() -> None:
-        prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return tie

@@ -6,7 +6,8 @@ the original, such as its containers, is used instead.
 
 Each service has a file below the home that says where it listens. Whoever starts the service locks that file and hands
 the lock on to the process, which holds it as long as it lives, however it ends: so there is never a second one, and no
-process id has to be believed. Without a sidecar that is connected they end by themselves (`controlplane.beside`).
+process id has to be believed. The file is removed by who has the lock, so nobody has that of a file that is not there
+any more. Without a sidecar that is connected they end by themselves (`controlplane.beside`).
 """
 
 import contextlib
@@ -17,10 +18,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import pydapr
 from pydapr.cli import embedded, ports, processes, sidecars, status
 
 HOST = "127.0.0.1"
@@ -30,19 +32,27 @@ LOOK_SECONDS = 2.0
 _IDLE_SECONDS = "300"
 _LONGEST_PAUSE = 30.0
 _END_SECONDS = 5.0
+_READ_SECONDS = 1.0
 _LOG_BYTES = 10 << 20
 _KEPT = ("HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ")
 _KEPT_BEGINNINGS = ("LC_", "PYTHON", "PYDAPR_")
 
+VERSION = f"{pydapr.DAPR_VERSION} (pydapr {pydapr.__version__})"
 
 _RAFT = "initial-cluster"
 """A flag with more than a port in it."""
 
+_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"
+_HEAD, _SETTINGS = 9, 4
+"""The bytes before each frame of HTTP/2, and the type of the first one, which stands at 3."""
+
 
 class Service(NamedTuple):
-    """One of the two: its name, and the flags of its ports with those that the original's containers have."""
+    """One of the two: its name, what it is for, and the flags of its ports with those that the original's containers
+    have."""
 
     name: str
+    use: str
     ports: tuple[tuple[str, int], ...]
 
     @property
@@ -51,18 +61,21 @@ class Service(NamedTuple):
 
 
 SERVICES = (
-    Service("placement", (("port", 50005), ("healthz-port", 58080), ("metrics-port", 59090), (_RAFT, 8201))),
+    Service("placement", "Actors", (("port", 50005), ("healthz-port", 58080), ("metrics-port", 59090), (_RAFT, 8201))),
     Service(
-        "scheduler", (("port", 50006), ("healthz-port", 58081), ("metrics-port", 59091), ("etcd-client-port", 2379))
+        "scheduler",
+        "Jobs and reminders",
+        (("port", 50006), ("healthz-port", 58081), ("metrics-port", 59091), ("etcd-client-port", 2379)),
     ),
 )
 
 
 class Noted(NamedTuple):
-    """What the file of a service says: `pid` is 0 before it has been started."""
+    """What the file of a service says: `pid` is 0 before it has been started, `version` that of its pydapr."""
 
     pid: int
     ports: dict[str, int]
+    version: str = ""
 
     @property
     def address(self) -> str:
@@ -89,26 +102,34 @@ class Plane:
         service = next(one for one in self._services if one.flag == flag)
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fd = self._claim(service)
-            if fd is None:
+            found = self._find(service)
+            if isinstance(found, Noted):
                 self._used.add(service)
-                return self._read_running(service).address
+                return found.address
+            with contextlib.ExitStack() as stack:
+                stack.callback(os.close, found)
+                address = self._choose_address(service, found)
+                if service in self._used:
+                    stack.pop_all()
+                return address
         except OSError as wrong:
-            status.warning(f"Actors, reminders or jobs are off: cannot use {self._folder}: {wrong.strerror or wrong}")
+            status.warning(f"{service.use} are off: cannot use {self._folder}: {wrong.strerror or wrong}")
             return ""
+
+    def _choose_address(self, service: Service, fd: int) -> str:
+        """Where a service that does not run is to be started, or where another one is already. Raises OSError."""
         default = service.ports[0][1]
         # One of another home that has just been started may not listen yet.
         is_other_home = _is_of_other_home(service, default)
-        if not is_other_home and _answers(default):
-            os.close(fd)
+        if not is_other_home and _speaks_http2(default):
             return f"{HOST}:{default}"
-        self._claimed[service] = fd
-        self._used.add(service)
         before = _read(fd)
         wanted = before.ports if before is not None else {}
-        chosen = _choose(service, [wanted.get("port", 0), 0 if is_other_home else default])
-        _write(fd, Noted(0, chosen))
-        return f"{HOST}:{chosen['port']}"
+        chosen = Noted(0, _choose(service, [wanted.get("port", 0), 0 if is_other_home else default]))
+        _write(fd, chosen)
+        self._claimed[service] = fd
+        self._used.add(service)
+        return chosen.address
 
     def start(self) -> None:
         """Starts what does not run."""
@@ -147,24 +168,15 @@ class Plane:
         for service in self._services:
             with contextlib.suppress(OSError):
                 fd = self._claim(service, os.O_RDWR)
-                if fd is None:
-                    found[service] = self._read_running(service)
-                else:
+                if fd is not None:
                     os.close(fd)
+                elif (noted := self._noted(service)) is not None:
+                    found[service] = noted
         return found
 
     def stop(self) -> list[str]:
-        """Ends what runs, and forgets where it was; the names of what has not ended in time."""
-        left = []
-        for service, noted in self.running().items():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(noted.pid, signal.SIGTERM)
-            if not self._await_end(service, noted.pid):
-                left.append(service.name)
-        for service in self._services:
-            if service.name not in left:
-                self._file(service).unlink(missing_ok=True)
-        return left
+        """Ends what runs, and forgets where it was; the names of what has not ended in time. Raises OSError."""
+        return [service.name for service in self._services if not self._end(service)]
 
     def log(self, service: Service) -> Path:
         return self._folder / f"{service.name}.log"
@@ -185,31 +197,46 @@ class Plane:
         return self._folder / f"{service.name}.lock"
 
     def _claim(self, service: Service, flags: int = os.O_RDWR | os.O_CREAT) -> int | None:
-        """The file of a service with its lock, None when the service runs. Raises OSError."""
+        """The file of a service with its lock, None when somebody has that. Raises OSError."""
         import fcntl
 
-        fd = os.open(self._file(service), flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(fd)
-            return None
-        except BaseException:
-            os.close(fd)
-            raise
-        return fd
+        while True:
+            fd = os.open(self._file(service), flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(fd).st_nlink:
+                    return fd
+            except BlockingIOError:
+                os.close(fd)
+                return None
+            except BaseException:
+                os.close(fd)
+                raise
+            os.close(fd)  # it has been removed meanwhile
 
-    def _read_running(self, service: Service) -> Noted:
-        """Raises OSError."""
-        end = time.monotonic() + 1.0
-        while True:  # whoever has the lock writes at once
-            with open(self._file(service), "rb") as file:
-                noted = _read(file.fileno())
-            if noted is not None:
+    def _find(self, service: Service) -> int | Noted:
+        """The file of a service with its lock, or what it says when the service runs. Raises OSError."""
+        end = time.monotonic() + _READ_SECONDS
+        while True:
+            fd = self._claim(service)
+            if fd is not None:
+                return fd
+            noted = self._noted(service)
+            is_late = time.monotonic() > end
+            # Otherwise somebody has the lock only to look or to remove the file, or has not written yet.
+            if noted is not None and (is_late or not noted.pid or _is_alive(noted.pid)):
                 return noted
-            if time.monotonic() > end:
+            if is_late:
                 raise OSError(f"{self._file(service)} says nothing")
             time.sleep(0.01)
+
+    def _noted(self, service: Service) -> Noted | None:
+        """What the file of a service says. Raises OSError."""
+        try:
+            with open(self._file(service), "rb") as file:
+                return _read(file.fileno())
+        except FileNotFoundError:
+            return None
 
     def _start_again(self, service: Service, fd: int) -> None:
         noted = _read(fd)
@@ -239,11 +266,10 @@ class Plane:
                     start_new_session=True,
                     pass_fds=(fd,),
                 )
+                self._started[service] = process
+                _write(fd, noted._replace(pid=process.pid, version=VERSION))
         except OSError as wrong:
             status.warning(f"The {service.name} service could not be started: {wrong}")
-            return
-        self._started[service] = process
-        _write(fd, noted._replace(pid=process.pid))
 
     def _flags(self, service: Service, noted: Noted) -> list[str]:
         given = {name: str(port) for name, port in noted.ports.items()}
@@ -264,16 +290,28 @@ class Plane:
                 path.replace(f"{path}.1")
         return path
 
-    def _await_end(self, service: Service, pid: int) -> bool:
-        end = time.monotonic() + 2 * _END_SECONDS
+    def _end(self, service: Service) -> bool:
+        """Ends a service, and removes its file while no run can start it again. Raises OSError."""
+        now = time.monotonic()
+        kill, end = now + _END_SECONDS, now + 2 * _END_SECONDS
+        asked = 0
         while time.monotonic() < end:
-            fd = self._claim(service)
-            if fd is not None:
-                os.close(fd)
+            try:
+                fd = self._claim(service, os.O_RDWR)
+            except FileNotFoundError:
                 return True
-            if time.monotonic() > end - _END_SECONDS:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            if fd is not None:
+                with contextlib.closing(_File(fd)):
+                    self._file(service).unlink()
+                return True
+            noted = self._noted(service)
+            is_late = time.monotonic() > kill
+            if noted is not None and noted.pid and (is_late or noted.pid != asked):
+                asked = noted.pid
+                # The number may be an old one, and somebody else's now.
+                if any(process.pid == asked for process in _processes(service)):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(asked, signal.SIGKILL if is_late else signal.SIGTERM)
             time.sleep(0.02)
         return False
 
@@ -291,15 +329,16 @@ class _File:
 def _read(fd: int) -> Noted | None:
     try:
         found = json.loads(os.pread(fd, 4096, 0))
-        return Noted(int(found["pid"]), {str(name): int(port) for name, port in found["ports"].items()})
+        given = {str(name): int(port) for name, port in found["ports"].items()}
+        return Noted(int(found["pid"]), given, str(found.get("version", "")))
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
 def _write(fd: int, noted: Noted) -> None:
-    text = json.dumps({"pid": noted.pid, "ports": noted.ports}).encode()
-    os.ftruncate(fd, 0)
+    text = json.dumps(noted._asdict()).encode()
     os.pwrite(fd, text, 0)
+    os.ftruncate(fd, len(text))
 
 
 def _choose(service: Service, preferred: list[int]) -> dict[str, int]:
@@ -324,10 +363,34 @@ def _answers(port: int) -> bool:
     return True
 
 
+def _speaks_http2(port: int) -> bool:
+    """Whether a server of gRPC listens at a port: others than ours are known by that."""
+    if ports.is_free(port):
+        return False
+    try:
+        with socket.create_connection((HOST, port), 1) as connection:
+            connection.sendall(_GREETING)
+            start = connection.recv(_HEAD, socket.MSG_WAITALL)
+    except OSError:
+        return False
+    return len(start) == _HEAD and start[3] == _SETTINGS
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _processes(service: Service) -> Iterator[processes.Process]:
+    """The processes on this machine that are such a service of ours."""
+    return (process for process in processes.running(b"pydapr") if service.name in process.arguments)
+
+
 def _is_of_other_home(service: Service, port: int) -> bool:
     """Whether a service of another home has a port: those are for their own runs."""
-    for process in processes.running(b"pydapr"):
-        words = process.arguments
-        if service.name in words and sidecars.read_flags(words).get("port") == str(port):
-            return True
-    return False
+    return any(sidecars.read_flags(one.arguments).get("port") == str(port) for one in _processes(service))

@@ -96,6 +96,8 @@ def _address(values: grammar.Values) -> str:
     """Where the store of the scheduler is that runs use. Raises OSError."""
     control_plane = plane.Plane(home.directory(values))
     address = control_plane.address("scheduler-host-address")
+    if not address:
+        raise OSError("there is no scheduler")
     control_plane.start()
     if control_plane.await_listening(_PATIENCE):
         raise OSError("the scheduler could not be started; its log is in the Dapr home, embedded/scheduler.log")

@@ -3,7 +3,6 @@
 import sys
 import time
 
-import pydapr
 from pydapr.cli import grammar, home, list_, plane, processes, status
 
 FLAGS = (grammar.Flag("kubernetes", "Not available", "k", "bool"),)
@@ -29,7 +28,7 @@ def run(values: grammar.Values, _: list[str]) -> int:
             continue
         began = processes.started(noted.pid)
         age = list_.age(time.time() - began) if began is not None else ""
-        rows.append((f"dapr-{service.name}", "Running", noted.address, str(noted.pid), pydapr.DAPR_VERSION, age))
+        rows.append((f"dapr-{service.name}", "Running", noted.address, str(noted.pid or ""), noted.version, age))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (f"{cell:{width}}" for cell, width in zip(row, widths, strict=True))

@@ -88,7 +88,7 @@ class ActorRuntime:
             scheduler.on_reminder = self.reminders.deliver
         self.internal = ActorsApi(self.calls, most)
         self.streams = Streams(self.here, self._told, policies)
-        self.target = HttpActors(channel, settings.max_body_size, policies)
+        self.target = HttpActors(channel, policies)
         self._has_store = store is not None
         self._types: Sequence[str] = ()
         """Those of the app's configuration."""
@@ -194,6 +194,7 @@ class ActorRuntime:
         if task.done() and not task.cancelled() and (fault := task.exception()) is not None:
             log.error(f"Unexpected end of the placement client: {fault!r}")
         self.calls.end()
+        self.placed.close()  # the client has done so, unless it had not begun
         await self.here.end(max(deadline - clock(), LEFT_SECONDS))
         await asyncio.wait((task,), timeout=LEFT_SECONDS)
         self.streams.end()

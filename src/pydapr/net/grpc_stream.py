@@ -5,6 +5,7 @@ lost or sent in part, and the call can go on. What waits is bounded on both side
 answers by the client's window, with one message beyond it. Several tasks may send, one reads.
 """
 
+import asyncio
 from collections import deque
 
 from pydapr.errors import Code, RpcError
@@ -17,13 +18,15 @@ from pydapr.wire import grpc
 class Stream:
     """The messages that came, and those that go."""
 
-    __slots__ = ("_exchange", "_reader", "_waiting")
+    __slots__ = ("_exchange", "_reader", "_turn", "_waiting")
 
     def __init__(self, exchange: ServerExchange, max_message: int) -> None:
         """`max_message` bounds each message of the client, in bytes."""
         self._exchange = exchange
         self._reader = grpc.MessageReader(max_message, exchange.fields.get(b"grpc-encoding", b"identity"))
         self._waiting: deque[bytes] = deque()
+        self._turn = asyncio.Lock()
+        """One writer at a time: of two that wait for the same room, the end of one would be that of the other."""
 
     async def next(self) -> bytes | None:
         """The next message, None when the client has no more. Raises `RpcError`."""
@@ -45,8 +48,9 @@ class Stream:
 
     async def send_frame(self, frame: bytes) -> None:
         """As `send`, with what `wire.grpc.frame` made of a message: for one that goes to many."""
-        self.begin()
-        await self._exchange.write(frame)
+        async with self._turn:
+            self.begin()
+            await self._exchange.write(frame)
 
     def begin(self) -> None:
         """Tells the client that an answer comes."""

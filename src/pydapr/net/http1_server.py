@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from email.utils import formatdate
 
+from pydapr.net import tasks
 from pydapr.net.body import HIGH_WATER, LOW_WATER, Body, BodyError, Disconnected
 from pydapr.net.connection import Connection
 from pydapr.net.exchange import Exchange, Handler, Headers, peer_name
@@ -129,7 +130,7 @@ class ServerConnection(Connection):
         self._queue.clear()
         current, self._current = self._current, None
         if current is not None and current.task is not None:
-            current.task.cancel()
+            tasks.abandon(current.task)
         self._reader.close()
         self._on_lost(self)
 

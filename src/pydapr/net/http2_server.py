@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pydapr.net import tasks
 from pydapr.net.body import Disconnected
 from pydapr.net.exchange import Exchange, Handler, Headers, peer_name
 from pydapr.net.http2_base import Half, Http2Connection
@@ -362,4 +363,4 @@ class ServerExchange(Exchange):
         """The client is gone: the handler is cancelled."""
         self.half.fail(error)
         if self.task is not None:
-            self.task.cancel()
+            tasks.abandon(self.task)

@@ -9,6 +9,7 @@ from pydapr.proto.dapr.proto.common.v1 import common_pb2
 from pydapr.proto.dapr.proto.scheduler.v1 import scheduler_pb2
 
 _NANOS = 1_000_000_000
+_MOST_SECONDS = (1 << 63) - 1
 
 
 def job_message(job: Job) -> scheduler_pb2.Job:
@@ -44,8 +45,9 @@ def policy_message(policy: FailurePolicy) -> common_pb2.JobFailurePolicy:
         return common_pb2.JobFailurePolicy(drop=common_pb2.JobFailurePolicyDrop())
     interval = None
     if policy.interval is not None:
-        nanos = round(policy.interval * _NANOS)
-        interval = duration_pb2.Duration(seconds=nanos // _NANOS, nanos=nanos % _NANOS)
+        sign = -1 if policy.interval < 0 else 1  # of both parts, or it is no duration
+        seconds, nanos = divmod(round(abs(policy.interval) * _NANOS), _NANOS)
+        interval = duration_pb2.Duration(seconds=sign * min(seconds, _MOST_SECONDS), nanos=sign * nanos)
     return common_pb2.JobFailurePolicy(
         constant=common_pb2.JobFailurePolicyConstant(interval=interval, max_retries=policy.max_retries)
     )

@@ -9,13 +9,13 @@ import json
 import random
 import secrets
 import socket
-import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING
 
 from pydapr.controlplane.process import Fatal
 from pydapr.errors import Code, RpcError
 from pydapr.net import dial, grpc_client, grpc_server, http2_pool
+from pydapr.net.keepalive import now
 from pydapr.observe import logging
 from pydapr.placement.election import PATIENCE, Election, Request
 from pydapr.wire import http2
@@ -35,13 +35,6 @@ LOOK_UPS = 240
 """How often our own name is looked up: Kubernetes knows it some time after the process has started."""
 
 _POOL = http2_pool.Patience(connect=PATIENCE, quiet=2.0, answer=2.0)
-
-_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-"""Goes on while the machine sleeps, as the clocks of the other members do."""
-
-
-def now() -> float:
-    return time.clock_gettime(_CLOCK)
 
 
 class Cluster:

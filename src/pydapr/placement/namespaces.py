@@ -25,8 +25,9 @@ MOST_ORDERS = 32
 class Sidecar:
     """One stream. The task that reads it is cancelled when we end it, and finds the reason in `ended`."""
 
-    def __init__(self, stream: Stream, peer: str, with_gzip: bool) -> None:
+    def __init__(self, stream: Stream, peer: str, with_gzip: bool, may_speak: Callable[[], bool]) -> None:
         self._stream = stream
+        self._may_speak = may_speak
         self.peer = peer
         self.with_gzip = with_gzip
         self.ended: RpcError | None = None
@@ -49,7 +50,7 @@ class Sidecar:
 
     async def _send(self) -> None:
         try:
-            while self._waiting:
+            while self._waiting and self._may_speak():  # it may have been long since they were posted
                 await self._stream.send_frame(self._waiting.popleft())
         except BodyError:
             pass  # whoever reads hears of it, too
@@ -175,12 +176,6 @@ class Namespaces:
         if not namespace.sidecars:
             namespace.close()
             del self._found[name]
-
-    def end_all(self, reason: RpcError) -> None:
-        """Ends all streams at once, without another round."""
-        for namespace in self._found.values():
-            for sidecar in namespace.sidecars.values():
-                sidecar.end(reason)
 
     def tables(self) -> dict[str, tuple[int, tuple[rounds.Host, ...]]]:
         """Version and hosts of each."""

@@ -5,6 +5,8 @@ Driven by `namespaces`. The protocol is the original's (v1.18.3): a round takes 
 carries the table) and UNLOCK, each begun when all have acknowledged the one before.
 
 - What changes during LOCK goes into the table of that round; what changes later makes another round follow at once.
+  When rounds have followed each other for long, because a sidecar does not stop changing, they are set apart: actors
+  are called between them.
 - A sidecar may take `timeout` in one round, all its waiting summed up. One that takes longer is closed, and a new
   round begins with the others. It may come back; the more often this happened, the longer it waits until others
   have to wait for it again.
@@ -26,6 +28,12 @@ WORDS = {LOCK: "lock", UPDATE: "update", UNLOCK: "unlock"}
 
 LEAST_SHARE = 0.125
 """What part of `timeout` each phase leaves to a sidecar that was slow in those before."""
+
+LEAST_REST, MOST_REST = 0.02, 1.0
+"""A round costs those that wait for it as long as it lasts; it counts as so many seconds at least, and at most."""
+
+ALLOWANCE = 1.0
+"""Seconds of rounds that may follow each other without a rest; of more, others have as long between rounds."""
 
 LONGEST_WAIT = 8
 """How many times `timeout` a sidecar that does not acknowledge waits at most before it is let in again."""
@@ -128,6 +136,9 @@ class Rounds:
         self._asked_at = self._phase_due = 0.0
         self._closed_until = float("-inf")
         """No round begins before, so that changes gather."""
+        self._began_at = self._ended_at = float("-inf")
+        self._debt = 0.0
+        """Seconds of rounds for which there was no rest yet."""
         self._is_changed = False
         """Whether there is something that the table of the last round does not say."""
         self._version = 0
@@ -238,6 +249,7 @@ class Rounds:
 
     def _begin(self, now: float) -> list[Action]:
         self._version += 1
+        self._began_at = now
         for member in self._members.values():
             member.spent = 0.0
         return [*self._ask(LOCK, now), *self._advance(now)]
@@ -270,7 +282,11 @@ class Rounds:
 
     def _end(self, now: float) -> None:
         self._phase = REPORT
-        self._closed_until = now + self._window
+        rested = max(self._began_at - self._ended_at, 0.0)
+        lasted = min(max(now - self._began_at, LEAST_REST), MOST_REST)
+        self._debt = max(self._debt - rested, 0.0) + lasted
+        self._ended_at = now
+        self._closed_until = now + max(self._window, self._debt - ALLOWANCE)
 
     def _restart(self, late: Sequence[int], now: float) -> Iterator[Action]:
         """A new round without those who hold the others up."""

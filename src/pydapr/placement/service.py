@@ -45,18 +45,25 @@ class Service:
         self._leadership = leadership
         self._with_tls = with_tls
         self._is_stopping = False
+        self._open: set[Sidecar] = set()
+        """All streams, also those that have not said anything yet."""
 
     def methods(self) -> grpc_server.Methods:
         return grpc_server.Methods({PATH: self._report})
 
     def step_down(self) -> None:
         """Another may lead from now on."""
-        self._namespaces.end_all(self._not_leading())
+        self._end_all(self._not_leading())
 
     def stop(self) -> None:
         """Ends all streams: the process does."""
         self._is_stopping = True
-        self._namespaces.end_all(_stopping())
+        self._end_all(_stopping())
+
+    def _end_all(self, reason: RpcError) -> None:
+        """Ends all streams at once, without another round."""
+        for sidecar in self._open:
+            sidecar.end(reason)
 
     def state(self) -> bytes:
         """What the tables say, as JSON; null from those that do not lead, as with the original."""
@@ -68,32 +75,37 @@ class Service:
         self._check()
         identity = authorization.client(exchange.peer_identity) if self._with_tls else None
         stream = Stream(exchange, MAX_MESSAGE)
-        first = await self._next(stream, identity)
-        if first is None:
-            stream.finish()
-            return
-        self._check()
-        log.info(
-            "Received status report connection from new "
-            f"namespace={first.namespace} id={first.id} host={first.name} peer={exchange.peer}"
-        )
-        with_gzip = _takes_gzip(exchange)
-        if with_gzip:
-            exchange.begin_block(GZIP_HEAD_BLOCK)
-        sidecar = Sidecar(stream, exchange.peer, with_gzip)
-        namespace = self._namespaces.of(first.namespace)
-        number = namespace.join(sidecar, orders.host(first))
+        sidecar = Sidecar(stream, exchange.peer, _takes_gzip(exchange), self._leadership.holds)
+        self._open.add(sidecar)
         try:
-            await self._take(stream, identity, namespace, number)
+            first = await self._next(stream, identity)
+            if first is not None:
+                self._check()
+                if sidecar.with_gzip:
+                    exchange.begin_block(GZIP_HEAD_BLOCK)
+                await self._follow(sidecar, stream, identity, first)
         except asyncio.CancelledError:
             if sidecar.ended is None:
                 raise
             self._reset_cancellation()
             raise sidecar.ended from None
         finally:
+            self._open.discard(sidecar)
             sidecar.close()
-            self._namespaces.leave(first.namespace, number)
         stream.finish()
+
+    async def _follow(self, sidecar: Sidecar, stream: Stream, identity: "spiffe.Id | None", first: "Host") -> None:
+        """Has a sidecar take part until it has no more to say; `first` is what it has said first."""
+        log.info(
+            "Received status report connection from new "
+            f"namespace={first.namespace} id={first.id} host={first.name} peer={sidecar.peer}"
+        )
+        namespace = self._namespaces.of(first.namespace)
+        number = namespace.join(sidecar, orders.host(first))
+        try:
+            await self._take(stream, identity, namespace, number)
+        finally:
+            self._namespaces.leave(first.namespace, number)
 
     async def _take(self, stream: Stream, identity: "spiffe.Id | None", namespace: "Namespace", number: int) -> None:
         """Takes what a sidecar says until it has no more to say."""

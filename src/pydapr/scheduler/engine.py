@@ -35,6 +35,9 @@ SOON_BYTES = 64 << 20
 RETRY_SECONDS = 1.0
 """Between two attempts at what the store did not do."""
 
+CLOSE_SECONDS = 5.0
+"""How long results have to be written when it ends."""
+
 READERS = 32
 BURST = 256
 """Jobs that are triggered before others have their turn."""
@@ -42,8 +45,8 @@ BURST = 256
 PAGE = 1000
 
 MANY = 20_000
-"""New jobs after which the collector is told to leave out what is there: it would go over all jobs each time, 0.3 µs
-each, while nothing is triggered. Jobs are in no cycles."""
+"""Whenever there are so many jobs more, the collector is told to leave out what is there: it would go over all jobs
+each time, 0.3 µs each, while nothing is triggered. Jobs are in no cycles."""
 
 
 class Job:
@@ -94,7 +97,7 @@ class Engine:
         self._timer: asyncio.TimerHandle | None = None
         self._armed = 0
         self._kept = 0
-        self._new = 0
+        self._left_out = 0
         self._counters: dict[str, Entry] | None = None
         self._touched: dict[str, int] | None = None
         self._to_read: deque[Job] = deque()
@@ -133,7 +136,7 @@ class Engine:
             self._timer.cancel()
         await tasks.stop(list(self._readers))
         if self._writers:
-            await asyncio.wait(list(self._writers), timeout=RETRY_SECONDS)
+            await asyncio.wait(list(self._writers), timeout=CLOSE_SECONDS)
         await tasks.stop(list(self._writers))
 
     async def settle(self) -> None:
@@ -219,9 +222,9 @@ class Engine:
         if counter is not None:
             count, counter_revision = _count(counter, stored.partition_id), counter.revision
         due = plan.due(count)
-        self._new += 1
-        if self._new >= MANY:
-            self._new = 0
+        if len(self.jobs) >= self._left_out + MANY:
+            self._left_out = len(self.jobs)
+            gc.collect()
             gc.freeze()
         job = self.jobs[key] = Job(key, revision, 0 if due is None else due, count, counter_revision)
         if due is None:

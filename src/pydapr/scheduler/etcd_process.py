@@ -5,21 +5,18 @@ The executable is the `etcd` on the PATH; the original's flags become its own. I
 """
 
 import asyncio
-import ctypes
 import json
 import os
 import shutil
 import signal
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from pydapr.controlplane.process import Fatal
+from pydapr.lib import tied
 from pydapr.lib.record import Record
 from pydapr.observe import logging
 
 log = logging.get("dapr.scheduler.server.etcd")
-
-_PR_SET_PDEATHSIG = 1
 
 START_SECONDS = 5.0
 """Within this time after our start an etcd that ends is started again: the one before us may be about to end, and has
@@ -96,7 +93,7 @@ class Etcd:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,  # a Ctrl+C is for us, who end it in our time
-            preexec_fn=_dying_with_us(),
+            preexec_fn=tied.dying_with_us(signal.SIGKILL),
         )
         try:
             assert process.stdout is not None
@@ -128,7 +125,7 @@ class Etcd:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
-                preexec_fn=_dying_with_us(),
+                preexec_fn=tied.dying_with_us(signal.SIGKILL),
             )
             async with asyncio.timeout(HELP_SECONDS):
                 out, _ = await process.communicate()
@@ -222,18 +219,3 @@ async def _end(process: asyncio.subprocess.Process) -> None:
                 await process.wait()
         except TimeoutError:
             continue
-
-
-def _dying_with_us() -> Callable[[], None]:
-    """What a child calls so that the kernel ends it when we have died."""
-    if sys.platform != "linux":
-        return lambda: None
-    prctl = ctypes.CDLL(None).prctl  # found here: between fork and exec nothing may be loaded
-    parent = os.getpid()
-
-    def tie() -> None:
-        prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return tie

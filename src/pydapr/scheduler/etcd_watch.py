@@ -60,6 +60,7 @@ class Watching:
         self._store = store
         self._stream = stream
         self._watches: dict[int, _Watch] = {}
+        self._next = 0
         self._waiting: deque[bytes] = deque()
         self._bytes = 0
         self._woken = asyncio.Event()
@@ -86,6 +87,8 @@ class Watching:
                 request = rpc_pb2.WatchRequest.FromString(message)
             except DecodeError as error:
                 raise RpcError(Code.INTERNAL, f"the request makes no sense: {error}") from None
+            if self._bytes > MOST_WAITING:
+                raise RpcError(Code.RESOURCE_EXHAUSTED, "what was answered is not read")
             kind = request.WhichOneof("request_union")
             if kind == "create_request":
                 self._create(request.create_request)
@@ -96,7 +99,7 @@ class Watching:
                 self._answer(rpc_pb2.WatchResponse(watch_id=-1))
 
     def _create(self, asked: rpc_pb2.WatchCreateRequest) -> None:
-        number = asked.watch_id or next(number for number in range(len(self._watches) + 1) if self._is_free(number))
+        number = asked.watch_id or self._free_number()
         if not asked.key:
             asked.key = b"\0"  # as etcd
             asked.range_end = asked.range_end or b"\0"
@@ -113,8 +116,11 @@ class Watching:
         if watch.first:
             self._send_events(watch, watch.events(self._store.recent))
 
-    def _is_free(self, number: int) -> bool:
-        return number not in self._watches
+    def _free_number(self) -> int:
+        while self._next in self._watches:
+            self._next += 1
+        self._next += 1
+        return self._next - 1
 
     def _cancel(self, watch: _Watch) -> None:
         """Ends a watch that would miss something."""

@@ -5,6 +5,7 @@ order at the gate that is full, and the next goes in as soon as one comes out. R
 `pkg/scheduler/server/internal/pool`), except that a job waits at the gate which holds it up, and so holds up no other.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
 
@@ -32,8 +33,10 @@ class Gate(Generic[T]):
 
     def __init__(self, key: Key, limit: int) -> None:
         self.key, self.limit = key, limit
+        self.holders = 0
+        """Streams that ask for it."""
         self.inside = 0
-        self.pending: dict[T, Sequence[Gate[T]]] = {}
+        self.pending: OrderedDict[T, Sequence[Gate[T]]] = OrderedDict()
         self.waiting = 0
         """Those whose first gate this is, wherever they wait."""
 
@@ -51,16 +54,16 @@ class Gates(Generic[T]):
 
     def set_limits(self, stream: object, limits: Mapping[Key, int]) -> list[T]:
         """Has a stream hold these limits, the last word counts; what waited for a limit that nobody holds any more."""
+        before = self._held.pop(stream, ())
         if limits:
-            self._held[stream] = list(limits)
-        else:
-            self._held.pop(stream, None)
+            self._held[stream] = tuple(limits)
         for key, limit in limits.items():
-            if key in self._gates:
-                self._gates[key].limit = limit
-            else:
-                self._gates[key] = Gate(key, limit)
-        freed = self._drop_unheld() if len(self._gates) else []
+            gate = self._gates.get(key)
+            if gate is None:
+                gate = self._gates[key] = Gate(key, limit)
+            gate.limit = limit
+            gate.holders += 1
+        freed = [one for key in before for one in self._let_go(key)]
         self._drain([self._gates[key] for key in limits])
         return freed
 
@@ -126,8 +129,7 @@ class Gates(Generic[T]):
     def _drain(self, gates: Iterable[Gate[T]]) -> None:
         for gate in gates:
             while gate.pending and self._full((gate,)) is None:
-                one = next(iter(gate.pending))
-                ways = gate.pending.pop(one)
+                one, ways = gate.pending.popitem(last=False)
                 full = self._full(ways)
                 if full is not None:
                     full.pending[one] = ways
@@ -138,11 +140,14 @@ class Gates(Generic[T]):
                 self._go_in(ways)
                 self._let(one, ways)
 
-    def _drop_unheld(self) -> list[T]:
-        held = {key for keys in self._held.values() for key in keys}
-        freed: list[T] = []
-        for key in [key for key in self._gates if key not in held]:
-            freed += self._gates.pop(key).pending
+    def _let_go(self, key: Key) -> list[T]:
+        """A stream does not hold this limit any more; what has waited for it if nobody does."""
+        gate = self._gates[key]
+        gate.holders -= 1
+        if gate.holders:
+            return []
+        del self._gates[key]
+        freed = list(gate.pending)
         for one in freed:
             self.forget(one)
         return freed

@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from google.protobuf.message import DecodeError
 
 from pydapr.net import tasks
+from pydapr.net.keepalive import now
 from pydapr.observe import logging
 from pydapr.proto.dapr.proto.scheduler.v1 import scheduler_pb2
 from pydapr.proto.etcd import cron_pb2
@@ -65,7 +66,7 @@ class Elected(Membership):
         self._host, self._hosts = host, [host]
         self._lease = 0
         self._until = 0.0
-        """When our lease may have ended, by the loop's clock."""
+        """When our lease may have ended."""
         self._loop = asyncio.get_running_loop()
         self._members: dict[str, _Member] = {}
         self._changed = asyncio.Event()
@@ -102,8 +103,8 @@ class Elected(Membership):
     def owns(self, partition: int) -> bool:
         total = self._total
         if total == 1:
-            return self._loop.time() < self._until
-        return total > 0 and partition % total == self._place and self._loop.time() < self._until
+            return now() < self._until
+        return total > 0 and partition % total == self._place and now() < self._until
 
     def hosts(self) -> Sequence[str]:
         return self._hosts
@@ -145,6 +146,10 @@ class Elected(Membership):
                     continue
                 log.error(f"This scheduler is not a member for now, and tries again: {error}")
                 await asyncio.sleep(PAUSE)
+            except Exception as error:  # whatever it is: nobody else would notice that nothing is triggered any more
+                self._let_go()
+                log.error(f"This scheduler is not a member for now, and tries again: {error!r}")
+                await asyncio.sleep(PAUSE)
 
     async def _has_lost_lease(self) -> bool:
         """Whether the store says so."""
@@ -160,18 +165,18 @@ class Elected(Membership):
         return True
 
     async def _begin_lease(self) -> None:
-        asked = self._loop.time()
+        asked = now()
         self._lease = await self._store.grant(self._seconds)
         self._extend(asked)
 
     def _extend(self, asked: float) -> None:
         """Our lease holds for its time from when we asked for it."""
-        if self._loop.time() >= self._until:
+        if now() >= self._until:
             self._run_out()  # `owns` has said no already, whether the timer has come or not
         self._until = asked + max(self._seconds - MARGIN, self._seconds / 2)
         if self._deadline is not None:
             self._deadline.cancel()
-        self._deadline = self._loop.call_at(self._until, self._run_out)
+        self._deadline = self._loop.call_later(self._until - now(), self._run_out)
 
     def _run_out(self) -> None:
         if self._total:
@@ -183,7 +188,7 @@ class Elected(Membership):
         lease, seconds = self._lease, self._seconds / 3
         while True:
             await asyncio.sleep(seconds)
-            asked = self._loop.time()
+            asked = now()
             try:
                 async with asyncio.timeout(seconds):
                     is_kept = await self._store.keep(lease)
@@ -214,7 +219,7 @@ class Elected(Membership):
                 self._let_go()
                 await self._settle()
                 await self._write(own.revision)
-            elif self._is_agreed() and not self._total and self._loop.time() < self._until:
+            elif self._is_agreed() and not self._total and now() < self._until:
                 self._take()
             if not self._changed.is_set():
                 await self._next()
@@ -276,7 +281,7 @@ class Elected(Membership):
         self._place, self._total, self._agreed_on = keys.index(self._key), len(keys), _number(self._who())
         self._hosts = sorted(self._members[key].host for key in keys)
         log.info(f"Leadership agreed: {self._place + 1} of {self._total}")
-        self.on_change()
+        self._tell()
         if not self._agreed.done():
             self._agreed.set_result(None)
 
@@ -284,7 +289,13 @@ class Elected(Membership):
         """Has nothing from now on."""
         if self._total:
             self._total = 0
+            self._tell()
+
+    def _tell(self) -> None:
+        try:
             self.on_change()
+        except Exception as error:  # a member that ended because of that would never trigger anything again
+            log.error(f"A change of the schedulers was not taken: {error!r}")
 
     async def _settle(self) -> None:
         try:

@@ -6,6 +6,7 @@ keep up, or at a gate (`gates`). A stream that ends gives back what it has not a
 """
 
 import asyncio
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
@@ -20,6 +21,9 @@ MOST_UNANSWERED = 10_000
 
 MOST_UNSENT = 1 << 20
 """Bytes that wait to be sent on one stream."""
+
+MOST_AT_A_TIME = 64 << 10
+"""Bytes that are sent together, give or take a job. What of the others is removed meanwhile is not sent any more."""
 
 LOOK_SECONDS = 1.0
 """How often is looked whether something waits that could go: nothing stays because a step was missed."""
@@ -59,8 +63,10 @@ class Taker:
         self.kinds = tuple(kinds)
         self.limits = limits
         self.unanswered: dict[int, Delivery] = {}
-        self.unsent: list[bytes] = []
+        self.unsent: deque[tuple[int, bytes]] = deque()
+        """Numbers and frames of what is still to be sent."""
         self.unsent_bytes = 0
+        """Of these, and of what is being sent."""
         self._count = 0
         self._wanted: asyncio.Future[None] | None = None
 
@@ -72,19 +78,18 @@ class Taker:
         self._count += 1
         self.unanswered[self._count] = delivery
         frame = grpc.frame(delivery.message + _ID + _varint(self._count))
-        self.unsent.append(frame)
+        self.unsent.append((self._count, frame))
         self.unsent_bytes += len(frame)
         if self._wanted is not None and not self._wanted.done():
             self._wanted.set_result(None)
 
-    async def next_frames(self) -> bytes:
-        """What is to be sent next, as soon as there is something."""
-        while not self.unsent:
-            self._wanted = asyncio.get_running_loop().create_future()
-            await self._wanted
-        frames = self.unsent[0] if len(self.unsent) == 1 else b"".join(self.unsent)
-        self.unsent.clear()
-        return frames
+    def has_sent(self, number: int) -> bool:
+        return not self.unsent or number < self.unsent[0][0]
+
+    async def wait(self) -> None:
+        """Until there is more to be sent."""
+        self._wanted = asyncio.get_running_loop().create_future()
+        await self._wanted
 
 
 class _Turn:
@@ -93,6 +98,10 @@ class _Turn:
     def __init__(self) -> None:
         self.takers: list[Taker] = []
         self._next = 0
+
+    @property
+    def has_room(self) -> bool:
+        return any(taker.has_room for taker in self.takers)
 
     def pick(self) -> Taker | None:
         """The next that has room."""
@@ -121,7 +130,10 @@ class Pool:
         self._has_backlog = has_backlog
         self._finished = finished
         self._turns: dict[Kind, _Turn] = {}
-        self._waiting: dict[Kind, dict[Held, None]] = {}
+        # Ordered ones: the first entry of a dict is found after all that were removed before it.
+        self._waiting: dict[Kind, OrderedDict[Held, None]] = {}
+        self._interrupted: OrderedDict[Kind, None] = OrderedDict()
+        """Of these more may wait that could go."""
         self._kinds: dict[Held, Kind] = {}
         self._at_gates: dict[Held, Delivery] = {}
         self.gates: gates.Gates[Delivery] = gates.Gates(counts, self._passed)
@@ -181,26 +193,35 @@ class Pool:
 
     def _wait(self, delivery: Delivery) -> None:
         """Keeps the job, and not what it carries."""
-        self._waiting.setdefault(delivery.kind, {})[delivery.job] = None
+        self._waiting.setdefault(delivery.kind, OrderedDict())[delivery.job] = None
         self._kinds[delivery.job] = delivery.kind
 
-    def _pump(self, kind: Kind) -> None:
-        """Sends what waits for takers of this kind, as far as they have room."""
-        turn = self._turns.get(kind)
+    def pump(self, kinds: Iterable[Kind] = ()) -> None:
+        """Sends what waits for takers of these kinds, and of those of which more waited before: each one in its turn,
+        a portion of it, as far as there is room."""
+        turns = self._interrupted
+        for kind in kinds:
+            if kind in self._waiting and kind in self._turns:
+                turns.setdefault(kind)
         for _ in range(MOST_AT_ONCE):
-            waiting = self._waiting.get(kind)
-            if not waiting or turn is None or turn.pick() is None or self._has_backlog():
+            if not turns or self._has_backlog():
                 return
-            job = next(iter(waiting))
-            del waiting[job], self._kinds[job]
-            if not waiting:
-                del self._waiting[kind]
-            self._send(job)
+            kind = next(iter(turns))
+            turns.move_to_end(kind)
+            if not self._send_next(kind):
+                turns.pop(kind, None)
 
-    def pump(self) -> None:
-        """Sends everything that waits and can go, a portion of it at a time."""
-        for kind in list(self._waiting):
-            self._pump(kind)
+    def _send_next(self, kind: Kind) -> bool:
+        """Whether something of this kind waited that can go."""
+        waiting, turn = self._waiting.get(kind), self._turns.get(kind)
+        if not waiting or turn is None or not turn.has_room:
+            return False
+        job, _ = waiting.popitem(last=False)
+        del self._kinds[job]
+        if not waiting:
+            del self._waiting[kind]
+        self._send(job)
+        return True
 
     # -- streams --
 
@@ -211,8 +232,7 @@ class Pool:
         self._counts.connected.value += 1
         if taker.limits:
             self.gates.set_limits(taker, taker.limits)
-        for kind in taker.kinds:
-            self._pump(kind)
+        self.pump(taker.kinds)
 
     def remove(self, taker: Taker) -> None:
         """A stream has gone; others get what it has not answered."""
@@ -237,9 +257,9 @@ class Pool:
 
     def answered(self, taker: Taker, number: int, is_success: bool) -> bool:
         """A result has come; False when there was no such question."""
-        delivery = taker.unanswered.pop(number, None)
-        if delivery is None:
+        if number not in taker.unanswered or not taker.has_sent(number):
             return False
+        delivery = taker.unanswered.pop(number)
         if not delivery.job.is_gone:
             kind = delivery.kind[0]
             (self._counts.triggered if is_success else self._counts.failed)[kind].value += 1
@@ -247,26 +267,42 @@ class Pool:
             self._finished(delivery.job, is_success)
         self._come_out(delivery)
         if self._waiting:
-            self._has_room(taker)
+            self.pump(taker.kinds)
         return True
 
+    async def next_frames(self, taker: Taker) -> bytes:
+        """What is to be sent next on a stream, as soon as there is something."""
+        while not (frames := self._frames(taker)):
+            await taker.wait()
+        return frames
+
+    def _frames(self, taker: Taker) -> bytes:
+        frames: list[bytes] = []
+        size = 0
+        while taker.unsent and size < MOST_AT_A_TIME:
+            number, frame = taker.unsent.popleft()
+            delivery = taker.unanswered[number]
+            if not delivery.job.is_gone:
+                frames.append(frame)
+                size += len(frame)
+                continue
+            del taker.unanswered[number]
+            self._come_out(delivery)
+            self.sent(taker, len(frame))
+        return frames[0] if len(frames) == 1 else b"".join(frames)
+
     def sent(self, taker: Taker, size: int) -> None:
-        """So many bytes have gone out on a stream."""
+        """So many bytes do not wait any more to be sent on a stream."""
         taker.unsent_bytes -= size
         if self._waiting:
-            self._has_room(taker)
-
-    def _has_room(self, taker: Taker) -> None:
-        for kind in taker.kinds:
-            if kind in self._waiting:
-                self._pump(kind)
+            self.pump(taker.kinds)
 
     async def look(self) -> None:
         """Goes over everything that waits now and then, until cancelled."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             self.gates.drain()
-            self.pump()
+            self.pump(self._waiting)
 
 
 def _varint(number: int) -> bytes:

@@ -27,7 +27,10 @@ _FIRST_DAY = date(1970, 1, 1).toordinal()
 _MOMENT = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)T(\d\d?):(\d\d):(\d\d)(?:[.,](\d+))?(?:Z|([+-])(\d\d):(\d\d))", re.ASCII
 )  # fmt: skip
-_NUMBER = re.compile(r"[+-]?\d+", re.ASCII)
+_NUMBER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+_FIRST, _LAST = -62_135_596_800 * SECOND, 253_402_300_800 * SECOND
+"""The years 1 to 9999: beyond them there are no timestamps."""
+
 _UNITS = {"H": 3600 * SECOND, "S": SECOND}
 _NO_MOMENT = "due time format not recognized"
 
@@ -168,9 +171,12 @@ def parse_moment(text: str, now: int) -> int:
     if found := _MOMENT.fullmatch(text):
         return _moment(found)
     try:
-        return now + durations.nanoseconds(text)
+        moment = now + durations.nanoseconds(text)
     except ValueError:
-        return _after_iso(text, now)
+        moment = _after_iso(text, now)
+    if not _FIRST <= moment < _LAST:
+        raise Invalid(_NO_MOMENT)
+    return moment
 
 
 def _moment(found: re.Match[str]) -> int:

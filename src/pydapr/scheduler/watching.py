@@ -133,7 +133,7 @@ class Watching:
         """Sends jobs until cancelled. When the client is gone the task that reads hears of it, too."""
         try:
             while True:
-                frames = await taker.next_frames()
+                frames = await self._pool.next_frames(taker)
                 await stream.send_frame(frames)
                 self._pool.sent(taker, len(frames))
         except Disconnected:

@@ -6,8 +6,6 @@ Pure. Used by faces and by targets of actors.
 
 import json
 
-import msgspec
-
 from pydapr.wire.invocation import Invalid, field, fields, octets
 
 __all__ = ["BYTES", "Invalid", "bytes_value", "document"]
@@ -30,6 +28,8 @@ def document(type_url: str, value: bytes) -> bytes:
             data = octets(part)
     if not data:
         return b""
+    import msgspec  # not needed by an app without reminders
+
     try:
         return msgspec.json.format(data, indent=-1)
     except msgspec.MsgspecError as error:

@@ -110,6 +110,7 @@ class Control(Guard):
             raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS of the wrong size")
         self._apply_settings(payload)
         self._reply(frames.SETTINGS_ACK)
+        self._pump()  # behind that: grpc's C core goes by the windows from before until it has been acknowledged
         if self._is_client:
             self._is_full = len(self._streams) >= self._peer_streams
             self._receiver.streams_available()
@@ -150,7 +151,6 @@ class Control(Guard):
                 raise ProtocolError(ErrorCode.FLOW_CONTROL_ERROR, "stream window too large")
             if stream.pending:
                 self._make_ready(stream)
-        self._pump()
 
     def _read_ping(self, payload: bytes, flags: int, stream_id: int) -> None:
         self._check_on_connection(stream_id)

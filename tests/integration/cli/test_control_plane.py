@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,9 @@ import pytest
 from tests.integration.cli.conftest import eventually
 from tests.integration.faults import actor_app
 from tests.integration.harness import free_port
+
+import pydapr
+from pydapr.cli import plane
 
 if TYPE_CHECKING:
     from tests.integration.cli.conftest import Dapr, Run
@@ -156,6 +160,71 @@ def test_init_starts_it_and_uninstall_ends_it(dapr: "Dapr") -> None:
     assert (home / "components" / "own.txt").exists(), "what may be the user's stays"
     assert dapr.call("uninstall", "--all").exit_code() == 0
     assert not home.exists()
+
+
+def test_a_run_that_goes_on_does_not_start_again_what_was_uninstalled(dapr: "Dapr") -> None:
+    run = start(dapr, "a")
+    run.await_up()
+
+    removed = dapr.call("uninstall")
+
+    assert removed.exit_code() == 0, removed.errors()
+    assert "These apps go on, without actors, reminders and jobs" in removed.output()
+    assert not dapr.control_plane()
+    time.sleep(2 * plane.LOOK_SECONDS)
+    assert not dapr.control_plane()
+    second = start(dapr, "b")
+    second.await_up()
+    assert set(dapr.control_plane()) == BOTH
+    assert len(addresses(dapr)) == 1, "the first run has it again, too"
+
+
+def test_init_ends_what_another_version_has_started(dapr: "Dapr") -> None:
+    assert dapr.call("init").exit_code() == 0
+    before = dapr.control_plane()
+    assert f" {pydapr.DAPR_VERSION} " in dapr.call("status").output()
+    for name in BOTH:
+        path = dapr.directory / ".dapr" / "embedded" / f"{name}.lock"
+        path.write_text(path.read_text().replace(pydapr.__version__, "0.0.7"))
+    assert "(pydapr 0.0.7)" in dapr.call("status").output()
+
+    assert dapr.call("init").exit_code() == 0
+
+    assert not set(before.values()) & set(dapr.control_plane().values())
+    assert "(pydapr 0.0.7)" not in dapr.call("status").output()
+
+
+def test_a_run_that_begins_when_it_ends_has_it_nevertheless(dapr: "Dapr") -> None:
+    """Nobody was connected for the time allowed just when the next run was told where it is."""
+    first = start(dapr, "a")
+    first.await_up()
+    [given] = addresses(dapr)
+    second = start(dapr, "b")
+    for pid in dapr.control_plane().values():
+        os.kill(pid, signal.SIGTERM)
+    first.interrupt()
+    second.await_up()
+
+    for address in given:
+        await_listening(address)
+    assert addresses(dapr) == {given}
+    eventually(lambda: set(dapr.control_plane()) == BOTH, "both run again")
+
+
+def test_all_are_killed_and_the_next_run_has_all_again(dapr: "Dapr") -> None:
+    run = start(dapr, "a")
+    run.await_up()
+    for pid in (run.process.pid, *dapr.control_plane().values(), *dapr.processes()):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not dapr.processes(), "all are gone")
+
+    again = start(dapr, "a")
+    again.await_up()
+
+    assert set(dapr.control_plane()) == BOTH
+    for address in addresses(dapr).pop():
+        await_listening(address)
 
 
 def test_a_slim_init_starts_nothing(dapr: "Dapr") -> None:

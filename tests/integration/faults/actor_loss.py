@@ -40,6 +40,9 @@ EARLY = 0.05
 NOTICED = 0.1
 """Seconds in which something may still begin for a process that has just been killed."""
 
+RETURNED = 1.0
+"""Seconds in which all sidecars are back at a placement that was killed."""
+
 FOR_EVER = {"constant": {"interval": "1s"}}
 """What is to be done when an app does not take a reminder or job: try again, without an end."""
 
@@ -180,7 +183,7 @@ class Trial:
         ]
         self._threads = [threading.Thread(target=one.run, args=(self._doors(),)) for one in self.clients]
         self.kills: dict[str, int] = defaultdict(int)
-        self._callers_killed: list[float] = []
+        self._placements_killed: list[float] = []
         self.frozen_sidecar = SHORTLY
         self._thaws: list[threading.Timer] = []
 
@@ -260,9 +263,13 @@ class Trial:
 
     def _freeze_app(self) -> None:
         """What an app has before it meanwhile is somebody else's when placement is lost: it is not waited for then."""
-        host = self._random.choice(self._hosts)
-        host.killed.append(time.monotonic())
-        self._freeze(host.app, FROZEN_SECONDS, lambda: host.killed.append(time.monotonic()))
+        host, began = self._random.choice(self._hosts), time.monotonic()
+
+        def thawed() -> None:
+            if any(moment > began - RETURNED for moment in self._placements_killed):
+                host.killed += [began, time.monotonic()]
+
+        self._freeze(host.app, FROZEN_SECONDS, thawed)
 
     def _freeze(
         self, process: "subprocess.Popen[bytes] | None", seconds: float, ends: Callable[[], None] = lambda: None
@@ -297,7 +304,6 @@ class Trial:
         host.sidecar = self._again("host", host.sidecar, host.port)
 
     def _kill_caller(self) -> None:
-        self._callers_killed.append(time.monotonic())
         self._caller = self._again("caller", self._caller, 0)
 
     def _again(self, name: str, killed: Sidecar, app_port: int) -> Sidecar:
@@ -308,6 +314,8 @@ class Trial:
 
     def _kill_service(self, name: str) -> None:
         self._services[name].kill()
+        if name == "placement":
+            self._placements_killed.append(time.monotonic())
         self._services[name].wait()
         self._start_service(name)
 
@@ -378,9 +386,8 @@ class Trial:
         return wrong
 
     def overlaps(self) -> list[str]:
-        """Turns of one actor at the same time. What a killed process had begun has ended with it, and what it waited
-        for: a turn that nobody waits for any more is broken off, as by the original."""
-        killed = {host.name: sorted((*host.killed, *self._callers_killed)) for host in self._hosts}
+        """Turns of one actor at the same time. What a killed process had begun has ended with it."""
+        killed = {host.name: sorted(host.killed) for host in self._hosts}
         begun: dict[str, tuple[str, str, float]] = {}
         turns: dict[str, list[tuple[float, float, str]]] = defaultdict(list)
 
@@ -450,6 +457,7 @@ def main() -> int:
     began = time.monotonic()
     with contextlib.ExitStack() as stack:
         folder = wanted.keep or stack.enter_context(tempfile.TemporaryDirectory(prefix="pydapr-actors-"))
+        Path(folder).mkdir(parents=True, exist_ok=True)
         one = stack.enter_context(trial(Path(folder), wanted.sidecars, wanted.actors, wanted.seed, PROGRAMS | other))
         one.frozen_sidecar = wanted.frozen
         one.run(lambda: random.uniform(0.3, wanted.pause), wanted.seconds)

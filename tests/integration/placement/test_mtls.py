@@ -1,6 +1,7 @@
 """Members and sidecars that show who they are: with our sentry."""
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import grpc
@@ -96,3 +97,88 @@ def test_another_leads_after_a_kill(members: Cluster) -> None:
     first = members.leader()
     first.kill()
     assert members.leader(limit=10) is not first
+
+
+SHORT = """
+apiVersion: dapr.io/v1alpha1
+kind: Configuration
+metadata:
+  name: sentry
+spec:
+  mtls:
+    enabled: true
+    workloadCertTTL: "4s"
+    allowedClockSkew: "1s"
+"""
+
+
+async def test_streams_outlive_certificates_and_a_sentry_that_is_away_for_longer_than_these(tmp_path: Path) -> None:
+    sentry = Authority(tmp_path, configuration=SHORT).await_ready()
+    anchors, port = sentry.credentials / "ca.crt", sentry.port
+    flags = "--tls-enabled", f"--sentry-address={sentry.address}", f"--trust-anchors-file={anchors}"
+    member = Member(tmp_path, {"p1": harness.free_port()}, "p1", *flags)
+    opened: list[http2_pool.Pool] = []
+
+    async def until(is_so: Callable[[], bool], what: str) -> None:
+        await asyncio.to_thread(harness.eventually, is_so, what)
+
+    async def until_nobody_is_let_in() -> None:
+        while True:
+            opened.append(
+                http2_pool.Pool(tls.connector(shown.client_context, lambda found: found == PLACEMENT), http2.Limits())
+            )
+            try:
+                await opened[-1].connection(f"localhost:{member.port}")
+            except http2_pool.Unreachable:
+                return
+            await asyncio.sleep(0.2)
+
+    async def stream() -> grpc_client.Stream:
+        source = await sentry.source("myapp")
+        opened.append(
+            http2_pool.Pool(tls.connector(source.client_context, lambda found: found == PLACEMENT), http2.Limits())
+        )
+        connection = await opened[-1].connection(f"localhost:{member.port}")
+        return grpc_client.Stream(connection, PATH, "placement")
+
+    async def say(
+        stream: grpc_client.Stream, operation: placement_pb2.HostOperation, *types: str, version: int | None = None
+    ) -> None:
+        said = placement_pb2.Host(name="a", id="myapp", namespace="default", entities=types)
+        if version is not None:
+            said.operation, said.version = operation, version
+        await stream.send(said.SerializeToString())
+
+    async def go_through_a_round(stream: grpc_client.Stream) -> list[str]:
+        words = []
+        for operation in (placement_pb2.LOCK, placement_pb2.UPDATE, placement_pb2.UNLOCK):
+            order = placement_pb2.PlacementOrder.FromString(await stream.receive() or b"")
+            words.append(order.operation)
+            await say(stream, operation, version=order.version)
+        return words
+
+    try:
+        member.await_ready().await_leading()
+        async with asyncio.timeout(60):
+            first = await stream()
+            await say(first, placement_pb2.UNKNOWN, "Cat")
+            assert await go_through_a_round(first) == ["lock", "update", "unlock"]
+            shown = await sentry.source("myapp")
+            sentry.kill()
+            await until_nobody_is_let_in()  # the certificates are over
+            await say(first, placement_pb2.REPORT, "Cat", "Dog", version=2)
+            assert await go_through_a_round(first) == ["lock", "update", "unlock"]
+
+            sentry = Authority(tmp_path, configuration=SHORT, port=port).await_ready()
+            await until(
+                lambda: "Successfully renewed" in member.log.rpartition("Error renewing identity")[2], "it is renewed"
+            )
+            second = await stream()
+            await say(second, placement_pb2.UNKNOWN, "Cat")
+            assert await go_through_a_round(second) == ["lock", "update", "unlock"]
+    finally:
+        for pool in opened:
+            pool.close()
+        member.kill()
+        sentry.kill()
+        print(member.log)  # noqa: T201 - pytest shows it with a failure

@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import time
 
 import grpc
 import h2.connection
@@ -10,6 +11,8 @@ from tests.integration import harness
 from tests.integration.placement.conftest import Report, Start
 from tests.integration.placement.members import Stream
 
+from pydapr.controlplane import beside
+from pydapr.placement import service
 from pydapr.proto.dapr.proto.placement.v1 import placement_pb2
 from pydapr.wire.grpc import frame as grpc_frame
 
@@ -137,6 +140,25 @@ def test_it_ends_at_once_although_sidecars_are_connected(start: Start, report: R
     assert member.stop(number) == 0
     assert stream.failure() == (grpc.StatusCode.UNAVAILABLE, "placement server is shutting down")
     assert "Placement service shut down gracefully" in member.log
+
+
+def test_a_stream_that_has_said_nothing_does_not_hold_up_the_end(start: Start) -> None:
+    member = start()
+    client = h2.connection.H2Connection()
+    client.initiate_connection()
+    client.send_headers(1, [
+        (":method", "POST"), (":scheme", "http"), (":authority", "x"), (":path", service.PATH.decode()),
+        ("content-type", "application/grpc"), ("te", "trailers"),
+    ])  # fmt: skip
+    client.ping(b"answered")
+    with socket.create_connection(("127.0.0.1", member.port), timeout=harness.LIMIT) as silent:
+        silent.sendall(client.data_to_send())
+        seen = b""
+        while b"answered" not in seen:  # by then the stream is there
+            seen += silent.recv(4096)
+        began = time.monotonic()
+        assert member.stop() == 0
+    assert time.monotonic() - began < beside.STOP_SECONDS  # nobody was waited for
 
 
 def test_after_a_kill_it_has_its_ports_at_once_and_learns_all_anew(start: Start, report: Report) -> None:

@@ -22,7 +22,7 @@ RPC = ("--app-protocol", "grpc")
 
 
 class Stream:
-    """An app that hosts actors and answers each call with its own data, but those of the method `hang`."""
+    """An app that hosts actors and answers each call with its own data, but those of the method or reminder `hang`."""
 
     def __init__(self, sidecar: Sidecar, *types: str, first: Request | None = None) -> None:
         self.asked: list[Response] = []
@@ -35,6 +35,7 @@ class Stream:
             response_deserializer=Response.FromString,
         )
         self._call = method(iter(self._requests.get, None))
+        self.finishes = False
         self.error: grpc.RpcError | None = None
         self.is_over = threading.Event()
         threading.Thread(target=self._serve, daemon=True).start()
@@ -54,7 +55,7 @@ class Stream:
         if kind == "invoke_request" and given.method != "hang":
             answer = actors_pb2.SubscribeActorEventsRequestInvokeResponseAlpha1(id=given.id, data=given.data)
             self._requests.put(Request(invoke_response=answer))
-        elif kind == "reminder_request":
+        elif kind == "reminder_request" and (given.name != "hang" or self.finishes):
             done = actors_pb2.SubscribeActorEventsRequestReminderResponseAlpha1(id=given.id)
             self._requests.put(Request(reminder_response=done))
         elif kind == "deactivate_request":
@@ -65,6 +66,9 @@ class Stream:
         eventually(lambda: self.asked, "the stream is greeted")
         assert self.asked[0].WhichOneof("response_type") == "initial_response"
         return self
+
+    def say(self, request: Request) -> None:
+        self._requests.put(request)
 
     def half_close(self) -> None:
         self._requests.put(None)
@@ -136,6 +140,44 @@ def test_a_new_stream_takes_over_from_an_old_one(world: World, plane: Plane) -> 
     assert old.error is None
     eventually(lambda: hosted(sidecar) == ["Cat"], "only the type of the new stream is left")
     assert invoke(sidecar) == (200, b"data")
+
+
+def test_a_reminder_whose_app_died_with_it_comes_to_the_next_one(world: World, plane: Plane) -> None:
+    sidecar = plane.sidecar(None, *RPC)
+    stream = Stream(sidecar, "Cat").greeted()
+    reached(sidecar)
+    assert sidecar.call("POST", "/v1.0/actors/Cat/c1/reminders/hang", body=b'{"dueTime":"0s"}').status == 204
+    eventually(lambda: "reminder_request" in stream.kinds(), "the reminder comes")
+    stream.close()
+    eventually(lambda: hosted(sidecar) == [], "the type is gone")
+
+    again = Stream(sidecar, "Cat").greeted()
+    again.finishes = True
+    eventually(lambda: "reminder_request" in again.kinds(), "the reminder comes again")
+
+
+def test_an_app_that_answers_what_nobody_asked_harms_nobody(world: World, plane: Plane) -> None:
+    sidecar = plane.sidecar(None, *RPC)
+    stream, other = Stream(sidecar, "Cat").greeted(), Stream(sidecar, "Dog").greeted()
+    reached(sidecar)
+    before = resident(sidecar)
+    answer = actors_pb2.SubscribeActorEventsRequestInvokeResponseAlpha1(id="x" * 10_000, data=bytes(10_000))
+    for _ in range(3000):
+        stream.say(Request(invoke_response=answer))
+        stream.say(Request(initial_request=Initial(entities=["Bird"])))
+        stream.say(Request())
+    reached(sidecar)
+    reached(sidecar, "Dog/d1")
+    assert hosted(sidecar) == ["Cat", "Dog"]
+    assert resident(sidecar) < before + (32 << 20)
+    assert len(sidecar.log) < 8 << 20
+    other.close()
+
+
+def resident(sidecar: Sidecar) -> int:
+    """Bytes of memory."""
+    with open(f"/proc/{sidecar.pid}/statm") as file:
+        return int(file.read().split()[1]) * 4096
 
 
 def test_actors_are_deactivated_before_the_stream_ends_with_the_sidecar(world: World, plane: Plane) -> None:

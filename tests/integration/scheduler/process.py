@@ -50,7 +50,8 @@ class Scheduler:
         again: "Scheduler | None" = None,
         program: list[str] | None = None,
     ) -> None:
-        self._folder, self._flags, self._id = folder, flags, id
+        self._folder, self._flags, self._id, self._program = folder, flags, id, program
+        peer_scheme = "https" if "--tls-enabled=true" in flags else "http"
         ports: list[int] = again.ports if again is not None else [harness.free_port() for _ in range(5)]
         self.ports: list[int] = ports
         self.port, self.health_port, self.metrics_port, etcd, peer = ports
@@ -60,7 +61,8 @@ class Scheduler:
                 [
                     *(program or OURS), f"--id={id}", f"--port={self.port}", f"--healthz-port={self.health_port}",
                     f"--metrics-port={self.metrics_port}", f"--etcd-client-port={etcd}", f"--etcd-data-dir={folder}",
-                    "--listen-address=127.0.0.1", f"--etcd-initial-cluster={id}=http://127.0.0.1:{peer}", *flags,
+                    "--listen-address=127.0.0.1", f"--etcd-initial-cluster={id}={peer_scheme}://127.0.0.1:{peer}",
+                    *flags,
                 ],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, "NAMESPACE": "default"},
             )  # fmt: skip
@@ -136,7 +138,7 @@ class Scheduler:
 
     def again(self) -> "Scheduler":
         """The same one after its end."""
-        return Scheduler(self._folder, *self._flags, id=self._id, again=self)
+        return Scheduler(self._folder, *self._flags, id=self._id, again=self, program=self._program)
 
 
 class Watch:

@@ -41,7 +41,7 @@ def answer(status: int = 200, data: bytes = b"ok", *headers: tuple[bytes, bytes]
 
 def made(then: Callable[[Call], Answer], policies: Resiliency | None = None) -> tuple[HttpActors, FakeApp]:
     app = FakeApp(then)
-    return HttpActors(lambda: app, 0, policies), app
+    return HttpActors(lambda: app, policies), app
 
 
 def call(method: str) -> Call:
@@ -57,6 +57,8 @@ async def test_a_method_is_a_put_of_its_path() -> None:
     assert (b"x-foo", b"bar") in sent.headers
     await actors.invoke(CAT, given, "")
     assert app.bodies == [b"body", b"body"]  # a call may be made again
+    await actors.invoke(CAT, call(""), "")
+    assert app.calls[-1].method == "actors/Cat/a b/method"
 
 
 @pytest.mark.parametrize(
@@ -84,7 +86,7 @@ async def test_an_app_that_cannot_be_reached_and_a_method_that_cannot_be_are_err
     with pytest.raises(ActorInvokeFailed, match="invalid method name"):
         await actors.invoke(CAT, call("m?"), "")
     with pytest.raises(ActorInvokeFailed, match="app channel"):
-        await HttpActors(lambda: None, 0).invoke(CAT, call("m"), "")
+        await HttpActors(lambda: None).invoke(CAT, call("m"), "")
 
 
 async def test_an_error_that_the_app_marks_is_an_answer() -> None:
@@ -152,4 +154,4 @@ async def test_the_timeout_of_a_policy_begins_with_the_turn() -> None:
 
     app = Hanging(answer())
     with pytest.raises(ActorInvokeFailed, match="deadline exceeded"):
-        await HttpActors(lambda: app, 0, policies).invoke(CAT, call("m"), "")
+        await HttpActors(lambda: app, policies).invoke(CAT, call("m"), "")

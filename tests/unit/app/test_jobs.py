@@ -173,6 +173,14 @@ async def test_an_older_app_has_the_older_method_and_is_asked_for_the_other_no_m
     assert app.calls[-1][0] == CALLBACK + b"OnJobEvent"
 
 
+async def test_an_older_app_takes_several_at_once() -> None:
+    target = jobs.RpcApp(Rpc({b"OnJobEvent": Code.UNIMPLEMENTED}))
+
+    codes = await asyncio.gather(*(target.trigger(str(number), "", b"") for number in range(4)))
+
+    assert codes == [Code.OK] * 4
+
+
 @pytest.mark.parametrize("code", [Code.NOT_FOUND, Code.ABORTED, Code.UNAVAILABLE])
 async def test_the_code_of_a_grpc_app_is_passed_on(code: Code) -> None:
     assert await jobs.RpcApp(Rpc({b"OnJobEvent": code})).trigger("j", "", b"") == code

@@ -7,9 +7,10 @@ import grpc
 import pytest
 
 from pydapr.errors import Code, RpcError
-from pydapr.net import grpc_server
+from pydapr.net import dial, grpc_client, grpc_server, http2_pool
 from pydapr.net.grpc_stream import Stream
 from pydapr.net.http2_server import ServerExchange
+from pydapr.wire import http2
 
 Net = Any
 PATH = "/s/Talk"
@@ -114,6 +115,32 @@ async def test_several_may_send(net: Net, writers: int) -> None:
     found, code = await _call(net, talk, [])
     assert code == grpc.StatusCode.OK
     assert len(found) == 20 * writers and all(len(set(one)) == 1 and len(one) == 50_000 for one in found)
+
+
+@pytest.mark.parametrize("cancelled", [0, 1, 2])
+async def test_one_writer_that_is_cancelled_does_not_end_the_others(net: Net, cancelled: int) -> None:
+    outcomes: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
+
+    async def method(exchange: ServerExchange) -> None:
+        stream = Stream(exchange, 1000)
+        writing = [asyncio.create_task(stream.send(bytes((number,)) * 3_000_000)) for number in range(3)]
+        for _ in range(10):
+            await asyncio.sleep(0)
+        writing[cancelled].cancel()
+        ended = await asyncio.gather(*writing, return_exceptions=True)
+        outcomes.set_result([number for number, error in enumerate(ended) if error is not None])
+        stream.finish()
+
+    await net.serve(grpc_server.Methods({PATH.encode(): method}), with_http1=False)
+    pool = http2_pool.Pool(dial.address, http2.Limits())
+    call = grpc_client.Stream(await pool.connection(f"127.0.0.1:{net.port}"), PATH.encode(), "x", False)
+    async with asyncio.timeout(20):
+        found = []
+        while (message := await call.receive()) is not None:
+            found.append(message[0])
+        assert await outcomes == [cancelled]
+    assert set(found) >= {0, 1, 2} - {cancelled}
+    pool.close()
 
 
 async def test_a_message_that_is_too_large_ends_the_call(net: Net) -> None:

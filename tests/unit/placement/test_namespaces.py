@@ -1,6 +1,7 @@
 """Streams and their namespace, with sidecars that read when a test lets them."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -26,12 +27,14 @@ class Line:
         self.sent.append(frame)
 
 
-async def sidecar(line: Any, with_gzip: bool = False) -> tuple[Sidecar, asyncio.Task[None]]:
+async def sidecar(
+    line: Any, with_gzip: bool = False, may_speak: Callable[[], bool] = lambda: True
+) -> tuple[Sidecar, asyncio.Task[None]]:
     """A sidecar and the task that reads it, which ends when it is ended."""
     made: list[Sidecar] = []
 
     async def read() -> None:
-        made.append(Sidecar(line, "here", with_gzip))
+        made.append(Sidecar(line, "here", with_gzip, may_speak))
         await asyncio.Event().wait()
 
     task = asyncio.create_task(read())
@@ -56,6 +59,19 @@ async def test_orders_go_out_one_behind_the_other() -> None:
     one.post(b"5")
     await settled()
     assert line.sent == [b"%d" % number for number in range(6)]
+    task.cancel()
+
+
+async def test_what_waits_is_not_sent_by_who_may_not_speak_any_more() -> None:
+    line, may_speak = Line(), True
+    one, task = await sidecar(line, may_speak=lambda: may_speak)
+    one.post(b"0")
+    one.post(b"1")
+    await settled()
+    may_speak = False
+    line.opened.set()
+    await settled()
+    assert line.sent == [b"0"]  # that was on its way
     task.cancel()
 
 
@@ -96,7 +112,7 @@ async def test_nothing_is_ordered_by_who_may_not_speak() -> None:
     namespaces.of("ns").report(number, rounds.LOCK, 1, rounds.Host("", "a"))
     await settled()
     assert len(line.sent) == 1
-    namespaces.end_all(RpcError(Code.FAILED_PRECONDITION, "not a leader"))
+    one.end(RpcError(Code.FAILED_PRECONDITION, "not a leader"))
     with pytest.raises(asyncio.CancelledError):
         await task
     namespaces.leave("ns", number)

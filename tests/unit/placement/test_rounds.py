@@ -325,6 +325,30 @@ def test_changes_within_the_window_after_a_round_make_one_round() -> None:
     assert world.sidecars[one].table == rounds.Table(2, (host("a", "Cat"), host("b", "Cat")))
 
 
+def test_one_that_does_not_stop_changing_leaves_the_others_time_between_rounds() -> None:
+    world = World()
+    one, other = world.join(host("a", "Cat")), world.join(host("b", "Dog"))
+    began, locked = world.now, 0.0
+    for number in range(3000):
+        world.report(other, "Dog" if number % 2 else "Fox")
+        while world.sidecars[one].coming or world.sidecars[other].coming:
+            world.now += 0.01
+            locked += 0.01
+            for stream in (one, other):
+                if world.sidecars[stream].coming:
+                    world.answer(stream)
+        world.wait(0.001)
+    assert locked < rounds.ALLOWANCE + 0.55 * (world.now - began)
+    world.settle()
+    assert world.sidecars[one].table == world.sidecars[other].table
+
+    world.wait(60.0)
+    for types in ("Owl", "Fox", "Dog"):  # who has rested is not waited for
+        world.report(other, types)
+        assert world.ordered(one)
+        world.settle()
+
+
 def test_memory_of_ten_thousand_that_came_and_went_is_gone() -> None:
     world = World()
     stays = world.join(host("a", "Cat"))

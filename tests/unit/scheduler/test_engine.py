@@ -259,11 +259,14 @@ async def test_what_waits_at_a_gate_for_a_stream_without_room_waits_for_room(
     for number in range(count):
         await world.put(f"r{number:04}", actor="T")
     await world.until(lambda: world.counts.pending.get("T").value == count - 1)
-    world.engine.pool.answered(sidecar.taker, 1, True)
-    assert world.counts.pending.get("T").value == 0
-
     first = await sidecar.next()
     assert first.name == "r0000"
+    monkeypatch.setattr(pool, "MOST_UNSENT", 0)
+    sidecar.answer(first)
+    assert world.counts.pending.get("T").value == 0
+
+    monkeypatch.setattr(pool, "MOST_UNSENT", 1)
+    world.engine.pool.pump(world.engine.pool._waiting)
     seen = set()
     for _ in range(50):
         job = await sidecar.next()
@@ -355,3 +358,16 @@ async def test_memory_is_given_back(world: World) -> None:
         await world.store.delete_prefix(key)
     assert (world.engine.jobs, world.engine._kept, world.engine._queued) == ({}, 0, 0)
     assert JOB not in world.engine.pool._waiting
+
+
+async def test_results_that_have_come_are_written_at_the_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "RETRY_SECONDS", 0.01)
+    sidecar = world.sidecar()
+    key = await world.put("once")
+    job = await sidecar.next()
+    world.store.faults = ["before"] * 5
+
+    sidecar.answer(job)
+    await world.engine.close()
+
+    assert await world.store.get(key) is None

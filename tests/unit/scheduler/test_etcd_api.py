@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from pydapr.errors import Code
+from pydapr.errors import Code, RpcError
 from pydapr.net import etcd, server
 from pydapr.proto.etcd import rpc_pb2 as pb
+from pydapr.scheduler import etcd_watch
 from pydapr.scheduler.etcd_api import EtcdApi, Place
 from pydapr.scheduler.store import Write
 from pydapr.scheduler.stores.sqlite import SqliteStore
@@ -223,3 +224,18 @@ async def test_the_one_member_names_itself_and_asks_nobody_who_he_is(world: Worl
         await world.client.call("Auth/Authenticate", pb.AuthenticateRequest(name="x"), pb.AuthenticateResponse)
     with pytest.raises(etcd.Failed, match="unknown method MemberAdd"):
         await world.client.call("Cluster/MemberAdd", pb.MemberListRequest(), pb.MemberListResponse)
+
+
+async def test_who_asks_and_does_not_read_is_ended(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(etcd_watch, "MOST_WAITING", 100_000)
+    stream = await world.client.stream("Watch/Watch")
+    asked = pb.WatchRequest(progress_request=pb.WatchProgressRequest()).SerializeToString()
+
+    async with asyncio.timeout(SECONDS):
+        with pytest.raises(RpcError):
+            while True:
+                await stream.send(asked)
+        with pytest.raises(RpcError, match="not read"):
+            while True:
+                await stream.receive()
+    stream.close()

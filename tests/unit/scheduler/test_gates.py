@@ -114,6 +114,13 @@ def test_a_limit_goes_with_the_last_stream_that_holds_it(room: Room) -> None:
     assert room.counts.pending.get("T").value == 0
 
 
+def test_a_stream_that_says_its_limits_again_holds_them_once(room: Room) -> None:
+    room.gates.set_limits("stream", {TYPE: 1})
+    assert not room.gates.of([NAMED])
+    room.gates.set_limits("stream", {})
+    assert not room.gates.of([TYPE])
+
+
 def test_too_many_are_turned_away(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gates, "MOST_PENDING", 1)
     assert [room.enter(one, TYPE) for one in "abcd"] == [True, True, False, None]

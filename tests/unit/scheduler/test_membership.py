@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from pydapr.net import keepalive
 from pydapr.proto.dapr.proto.scheduler.v1 import scheduler_pb2
 from pydapr.proto.etcd import cron_pb2
+from pydapr.scheduler import membership
 from pydapr.scheduler.membership import FOLDER, Elected
 from pydapr.scheduler.store import StoreError, Write
 from pydapr.scheduler.stores.sqlite import SqliteStore
@@ -111,6 +113,32 @@ async def test_the_jobs_of_one_that_does_not_keep_its_lease_go_to_the_others(sto
         await first.until(lambda owned: owned == set(PARTITIONS))
 
         assert not second.owned  # it let go by itself, without the store
+
+
+async def test_one_whose_machine_slept_has_nothing_when_it_wakes(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = Scheduler(store, "s-0")
+    async with joined(one):
+        slept = 60.0  # in which timers and the loop's clock stood still
+        monkeypatch.setattr(membership, "now", lambda: keepalive.now() + slept)
+        assert one.owned == set()
+
+
+async def test_a_listener_that_fails_does_not_end_the_membership(store: SqliteStore) -> None:
+    one = Scheduler(store, "s-0")
+
+    def failing() -> None:
+        one._changed()
+        raise ValueError
+
+    async with joined(one):
+        one.member.on_change = failing
+        (lease,) = store.leases.all()
+        await store.revoke(lease)
+        await one.until(lambda owned: not owned)
+        await one.until(lambda owned: owned == set(PARTITIONS))
+        assert not one.member._tasks[0].done()
 
 
 async def test_one_whose_lease_is_taken_away_joins_anew(store: SqliteStore) -> None:

@@ -1,6 +1,7 @@
 """The file of a single scheduler: who may have it, what it refuses, and that nothing acknowledged is lost."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import sqlite3
@@ -34,6 +35,33 @@ async def main():
     await asyncio.gather(*map(write, range(16)))
 
 asyncio.run(main())
+"""
+
+
+FILLER = """
+import asyncio, os, signal, sys
+from pydapr.scheduler.store import NoSpace, Write
+from pydapr.scheduler.stores.sqlite import SqliteStore
+
+async def fill(store):
+    async def write(worker):
+        for number in range(10000):
+            await store.commit([Write(f'jobs/{worker}/{number}', b'x' * 300)])
+            print(f'jobs/{worker}/{number}', flush=True)
+    for ended in await asyncio.gather(*map(write, range(16)), return_exceptions=True):
+        assert isinstance(ended, NoSpace), ended
+    print('full', flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+async def main(step, folder):
+    store = SqliteStore(folder)
+    await store.open()
+    if step == 'fill':
+        await fill(store)
+    print(*(one.key for one in await store.scan('jobs/')), sep='\\n')
+    await store.close()
+
+asyncio.run(main(*sys.argv[1:]))
 """
 
 
@@ -197,6 +225,42 @@ async def test_a_damaged_file_is_told_at_the_start(tmp_path: Path) -> None:
 
     with pytest.raises(StoreError, match=r"damaged|malformed"):
         await opened(tmp_path)
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_a_file_that_has_lost_all_it_held_is_no_new_one(tmp_path: Path, is_there: bool) -> None:
+    written_until_killed(tmp_path)
+    file = tmp_path / "jobs.db"
+    os.truncate(file, 0) if is_there else file.unlink()
+
+    with pytest.raises(StoreError, match="it is damaged"):
+        await opened(tmp_path)
+
+    assert (file.stat().st_size == 0) if is_there else not file.exists()  # nor is it made one
+
+
+async def test_the_file_of_another_program_keeps_its_form(tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "jobs.db")) as db:
+        db.execute("CREATE TABLE others (name TEXT)")
+    before = (tmp_path / "jobs.db").read_bytes()
+
+    with pytest.raises(StoreError, match="another program's"):
+        await opened(tmp_path)
+
+    assert (tmp_path / "jobs.db").read_bytes() == before
+
+
+async def test_on_a_full_disk_nothing_is_lost_that_was_acknowledged(tmp_path: Path) -> None:
+    script = 'mount -t tmpfs -o size=4m none $0 && $1 -c "$2" fill $0; mount -o remount,size=40m $0; $1 -c "$2" look $0'
+    unshared = await asyncio.create_subprocess_exec(
+        "unshare", "-Urm", "sh", "-c", script, str(tmp_path), sys.executable, FILLER, stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await asyncio.wait_for(unshared.communicate(), 60)
+    if not out:
+        pytest.skip("no file system can be mounted here")
+    acknowledged, kept = out.decode().split("full\n")
+    assert len(acknowledged.split()) > 100
+    assert set(kept.split()) == set(acknowledged.split())
 
 
 async def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:

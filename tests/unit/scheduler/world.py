@@ -53,7 +53,7 @@ class Sidecar:
         """The next job that it is sent."""
         async with asyncio.timeout(LIMIT):
             while not self._received:
-                frames = await self.taker.next_frames()
+                frames = await self._pool.next_frames(self.taker)
                 self._pool.sent(self.taker, len(frames))
                 self._received += map(scheduler_pb2.WatchJobsResponse.FromString, self._reader.feed(frames))
         return self._received.pop(0)

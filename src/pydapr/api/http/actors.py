@@ -1,17 +1,12 @@
 """Calls and state of actors over HTTP. Called by the router; asks `blocks.actors`."""
 
-from typing import TypeVar
-
-import msgspec
-
 from pydapr.api.http.errors import JSON
 from pydapr.app import paths
 from pydapr.app.channel import Call
 from pydapr.blocks.actors import Actor
 from pydapr.blocks.actors.call import Actors
 from pydapr.blocks.actors.state import ActorState, refuse_reserved
-from pydapr.components.state import NO_METADATA, Delete, Set
-from pydapr.errors import ActorInvokeFailed, ActorStateSaveFailed, BadRequest, MalformedRequest, RpcError
+from pydapr.errors import ActorInvokeFailed, BadRequest, MalformedRequest, RpcError
 from pydapr.lib import urls
 from pydapr.net.body import BodyError, TooLarge
 from pydapr.net.exchange import Exchange
@@ -21,7 +16,6 @@ PREFIX = b"/v1.0/actors/"
 
 API_CALL = (b"dapr-api-call", b"true")
 _KNOWN = 2048
-_T = TypeVar("_T")
 
 
 class ActorsApi:
@@ -76,15 +70,17 @@ class ActorsApi:
 
     async def transact(self, exchange: Exchange) -> None:
         """Writes and removes, all or nothing."""
+        from pydapr.api.http import actor_bodies
+
         actor_type, actor_id = urls.whole(urls.segments(exchange.target, PREFIX))[:2]
         refuse_reserved(actor_type)
         try:
             body = await exchange.body.read_all(self._max_body)
         except TooLarge:
             raise MalformedRequest("failed deserializing HTTP body: http: request body too large") from None
-        actor, operations = Actor(actor_type, actor_id), _operations(body)
+        actor, operations = Actor(actor_type, actor_id), actor_bodies.operations(body)
         await self._state.require(actor)
-        await self._state.transact(actor, [_made(one) for one in operations])
+        await self._state.transact(actor, [actor_bodies.made(one) for one in operations])
         exchange.respond(204, ())
 
 
@@ -98,65 +94,3 @@ def _named(path: bytes) -> tuple[Actor, str]:
         return Actor(actor_type, actor_id), paths.normalize(method)
     except paths.Invalid as error:
         raise BadRequest(str(error)) from None
-
-
-# -- the body of a transaction --
-
-
-_NULL = msgspec.Raw(b"null")
-
-
-class _Request(msgspec.Struct):
-    key: str | None = None
-    value: msgspec.Raw = _NULL
-    etag: str | None = None
-    metadata: dict[str, str] | None = None
-
-
-class _Operation(msgspec.Struct):
-    operation: str | None = None
-    request: msgspec.Raw = _NULL
-
-
-_Fields = dict[str, msgspec.Raw]
-_read = msgspec.json.Decoder(list[_Fields | None] | None).decode
-_read_fields = msgspec.json.Decoder(_Fields).decode
-
-
-def _operations(body: bytes) -> list[_Operation]:
-    try:
-        return [_named_as_go(_Operation, fields or {}) for fields in _read(body) or ()]
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        reason = "EOF" if not body.strip() else str(error)
-        raise MalformedRequest(f"failed deserializing HTTP body: {reason}") from None
-
-
-def _named_as_go(kind: type[_T], fields: _Fields) -> _T:
-    """The names without regard to case, as Go has them."""
-    return msgspec.convert({name.lower(): _value(name.lower(), raw) for name, raw in fields.items()}, kind)
-
-
-def _value(name: str, raw: msgspec.Raw) -> object:
-    return raw if name in ("request", "value") else msgspec.json.decode(raw)
-
-
-def _made(one: _Operation) -> Set | Delete:
-    if bytes(one.request) == b"null":
-        raise ActorStateSaveFailed("request data is empty")
-    if not one.operation:
-        raise ActorStateSaveFailed("operation is empty")
-    if one.operation not in ("upsert", "delete"):
-        raise ActorStateSaveFailed(f"operation type {one.operation} not supported")
-    try:
-        request = _named_as_go(_Request, _read_fields(one.request))
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ActorStateSaveFailed(str(error)) from None
-    if one.operation == "delete":
-        return Delete(request.key or "", etag=request.etag or "")
-    return Set(
-        request.key or "",
-        bytes(request.value),
-        is_json=True,
-        etag=request.etag or "",
-        metadata=request.metadata or NO_METADATA,
-    )

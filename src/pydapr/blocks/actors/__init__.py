@@ -35,12 +35,7 @@ class Host(Record):
 
 class Moved(Exception):
     """The actor was, or comes to be, elsewhere: nothing was lost by this call, and trying again finds the right host.
-
-    `is_certain` says that the app has not seen the call; else it was under way when the actor had to go."""
-
-    def __init__(self, message: str, is_certain: bool = True) -> None:
-        super().__init__(message)
-        self.is_certain = is_certain
+    The app may have been at work on it when the actor had to go."""
 
 
 class Claim(ABC):
@@ -164,11 +159,3 @@ class Hosting(Hosted):
     @abstractmethod
     async def unregister(self, types: Sequence[str]) -> None:
         """Deactivates the actors of these types and hosts them no longer."""
-
-    @abstractmethod
-    async def suspend(self) -> None:
-        """Deactivates all actors and reports no types until `resume`: there is no store for their state."""
-
-    @abstractmethod
-    def resume(self) -> None:
-        """Hosts again what was registered."""

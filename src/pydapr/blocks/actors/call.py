@@ -213,7 +213,7 @@ class Actors:
             return await self._here.invoke(actor, call)
         except asyncio.CancelledError:
             if revocable.is_only_reason:
-                raise Moved("the actor had to go while it was called", False) from None
+                raise Moved("the actor had to go while it was called") from None
             raise
         finally:
             claim.release()
@@ -259,7 +259,7 @@ class Actors:
             return await self._here.remind(reminder)
         except asyncio.CancelledError:
             if revocable.is_only_reason:
-                raise Moved("the actor had to go while it was reminded", False) from None
+                raise Moved("the actor had to go while it was reminded") from None
             raise
         finally:
             claim.release()

@@ -3,17 +3,18 @@
 Used by `call` for what comes to an actor, by `placed` when actors have to go, and by `state` for who may write. Goes on
 to the `Target` of the type. An actor that is being deactivated is still here: a call for it waits for the end of that,
 and then activates it anew. One timer serves all actors, and what it costs to have one is a few hundred bytes.
+
+A turn is not over before the app has done with it, even if whoever asked for it has given up.
 """
 
 import asyncio
 import heapq
-import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from pydapr.app.channel import Answer, Call
 from pydapr.blocks.actors import Actor, Hosting, Moved, Reminder, Target, TypeOptions
-from pydapr.blocks.actors.turns import Turns
+from pydapr.blocks.actors.turns import CLOSED, Turns
 from pydapr.errors import ActorInstanceMissing, DaprError, RpcError
 from pydapr.net import tasks
 from pydapr.observe import logging
@@ -30,6 +31,8 @@ table_log = logging.get("dapr.runtime.actor")
 
 REENTRANCY_ID = b"dapr-reentrancy-id"
 
+_NONE: "Mapping[str, Active]" = {}
+
 AT_A_TIME = 128
 """How many actors are deactivated together."""
 
@@ -40,6 +43,9 @@ HALT_SECONDS = 5.0
 """How long others wait for actors that move: with the usual drain less than the eight seconds that placement gives a
 sidecar, which would have all its actors go."""
 
+ABANDONED_SECONDS = 30.0
+"""How long the app may go on with what nobody waits for any more. A chain of calls that waits for itself ends so."""
+
 LEAST_IDLE = 0.05
 """Seconds; an idle time of nothing would look at an actor without end."""
 
@@ -47,18 +53,21 @@ LEAST_IDLE = 0.05
 class _Kind:
     """One type: how its actors are hosted, who carries out what they are to do, and those that are active."""
 
-    __slots__ = ("active", "idle", "options", "pending", "target")
+    __slots__ = ("active", "drain", "idle", "options", "pending", "target")
 
-    def __init__(self, options: TypeOptions, target: Target, pending: "Count | None") -> None:
+    def __init__(
+        self, options: TypeOptions, target: Target, pending: "Count | None", active: "dict[str, Active]"
+    ) -> None:
         self.options, self.target, self.pending = options, target, pending
         self.idle = max(options.idle_seconds, LEAST_IDLE)
-        self.active: dict[str, Active] = {}
+        self.drain = options.drain_seconds if options.drains else 0.0
+        self.active = active
 
 
 class Active(Turns):
     """An actor that is active here."""
 
-    __slots__ = ("actor", "due", "ending", "kind", "rested", "used", "writes")
+    __slots__ = ("actor", "due", "ending", "is_given_up", "kind", "left", "rested", "running", "used", "writes")
 
     def __init__(self, actor: Actor, kind: _Kind, now: float) -> None:
         super().__init__()
@@ -69,12 +78,72 @@ class Active(Turns):
         """When to look whether it is idle."""
         self.ending: asyncio.Future[None] | None = None
         """Done when it is gone; None while it is not to go."""
+        self.is_given_up = False
+        """Whether others may have it although it is not gone."""
+        self.running = set[_Running]()
+        self.left: asyncio.Future[None] | None = None
+        """Done when the last of them has left its turn; None while nobody waits for that."""
         self.writes = 0
         """Writes of its state under way."""
         self.rested: asyncio.Future[None] | None = None
 
+    def leave(self) -> None:
+        super().leave()
+        if self.left is not None and self.is_free and not self.left.done():
+            self.left.set_result(None)
+
+    async def drain(self) -> None:
+        """Has what the app does for it come to its end, by force after the time that there is for that."""
+        loop = asyncio.get_running_loop()
+        self.left = loop.create_future()
+        bound = loop.call_later(self.kind.drain, self._break_off)
+        try:
+            await self.left
+        finally:
+            bound.cancel()
+
+    def _break_off(self) -> None:
+        for running in self.running:
+            running.break_off()
+
     def __lt__(self, other: "Active") -> bool:
         return self.due < other.due
+
+
+class _Running:
+    """Something that has its turn: the task that waits for the app, and why that may have to end."""
+
+    __slots__ = ("_bound", "_is_broken_off", "_loop", "_task")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._loop, self._task = loop, task
+        self._bound: asyncio.TimerHandle | None = None
+        self._is_broken_off = False
+        tasks.told_instead[task] = self._abandon
+
+    def _abandon(self) -> None:
+        """Nobody waits for the answer any more, but the app is at work."""
+        self._bound = self._loop.call_later(ABANDONED_SECONDS, self._task.cancel)
+
+    def end(self) -> None:
+        """The app has done with it. If it was abandoned, its task is cancelled now, and this raises that."""
+        del tasks.told_instead[self._task]
+        if self._bound is not None:
+            self._bound.cancel()
+            self._task.cancel()
+            raise asyncio.CancelledError
+
+    def break_off(self) -> None:
+        """The actor has to go."""
+        self._is_broken_off = True
+        self._task.cancel()
+
+    @property
+    def is_only_reason(self) -> bool:
+        """Whether the task was cancelled by `break_off` and for nothing else; it is not any more then."""
+        return self._is_broken_off and self._task.uncancel() == 0
 
 
 class Here(Hosting):
@@ -84,11 +153,13 @@ class Here(Hosting):
         self.on_types: Callable[[], None] = _nothing
         self.metrics: ActorMetrics | None = None
         self._kinds: dict[str, _Kind] = {}
+        self._active: dict[str, dict[str, Active]] = {}
+        """By type and id; some may be of types that are not hosted any more."""
         self.is_suspended = False
         """Whether there is no store for the state of actors, so that none can live here."""
         self._is_over = False
         self._idle: list[Active] = []
-        """A heap by `due`; those that are gone stay in it until then."""
+        """A heap by `due`."""
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -103,7 +174,11 @@ class Here(Hosting):
 
     def drain(self, actor_type: str) -> float:
         kind = self._kinds.get(actor_type)
-        return kind.options.drain_seconds if kind is not None and kind.options.drains else 0.0
+        if kind is None:  # it is not hosted any more, but some of its actors are still here
+            for active in self._active.get(actor_type, _NONE).values():
+                return active.kind.drain
+            return 0.0
+        return kind.drain
 
     def counts(self) -> Mapping[str, int]:
         """The types that were registered, and how many actors of each are active."""
@@ -111,12 +186,10 @@ class Here(Hosting):
 
     def register(self, types: Mapping[str, TypeOptions], target: Target) -> None:
         for name, options in types.items():
-            before = self._kinds.get(name)
             pending = self.metrics.pending(name) if self.metrics is not None else None
-            kind = self._kinds[name] = _Kind(options, target, pending)
-            if before is not None:  # the app tells it again: its actors stay as they are
-                kind.active = before.active
-                for active in kind.active.values():
+            kind = self._kinds[name] = _Kind(options, target, pending, self._active.setdefault(name, {}))
+            for active in kind.active.values():
+                if active.ending is None:  # the app tells it again: its actors stay as they are
                     active.kind = kind
         self.on_types()
 
@@ -125,21 +198,12 @@ class Here(Hosting):
         self.on_types()
         await self._halt([active for kind in gone for active in kind.active.values()])
 
-    async def suspend(self) -> None:
-        if not self.is_suspended:
-            self.is_suspended = True
-            self.on_types()
-            await self._halt(list(self._all()))
-
-    def resume(self) -> None:
-        if self.is_suspended:
-            self.is_suspended = False
-            self.on_types()
-
     # -- what comes to an actor --
 
     async def invoke(self, actor: Actor, call: Call) -> Answer:
-        """The answer of an actor that belongs here, in its turn. Raises `DaprError`, `RpcError` and `Moved`."""
+        """The answer of an actor that belongs here, in its turn. Raises `DaprError`, `RpcError` and `Moved`.
+
+        A client that goes away (`tasks.abandon`) does not end the turn before the app has done with it."""
         active = self._find(actor) or await self._found(actor)
         kind = active.kind
         reentrancy, id = kind.options.reentrancy, ""
@@ -148,42 +212,28 @@ class Here(Hosting):
         deepest = reentrancy.max_stack_depth
         if not active.try_enter(id, deepest):
             await self._wait(active, id, deepest)
-        loop = asyncio.get_running_loop()
-        active.used = loop.time()
-        try:
-            return await kind.target.invoke(actor, call, id)
-        finally:
-            active.used = loop.time()
-            active.leave()
+        return await self._carry_out(active, kind.target.invoke(actor, call, id))
 
     async def remind(self, reminder: Reminder) -> bool:
-        """Has a reminder or timer done, in the turn of its actor; whether it is to go on. Raises as `invoke`."""
+        """Has a reminder or timer done, in the turn of its actor; whether it is to go on. As `invoke`."""
         active = self._find(reminder.actor) or await self._found(reminder.actor)
         kind = active.kind
         reentrancy = kind.options.reentrancy
-        id = uuid.uuid4().hex if reentrancy.enabled else ""
+        id = _new_id() if reentrancy.enabled else ""
         if reminder.skips_turn:
             return await kind.target.remind(reminder, id)
         deepest = reentrancy.max_stack_depth
         if not active.try_enter(id, deepest):
             await self._wait(active, id, deepest)
-        loop = asyncio.get_running_loop()
-        active.used = loop.time()
-        try:
-            return await kind.target.remind(reminder, id)
-        finally:
-            active.used = loop.time()
-            active.leave()
+        return await self._carry_out(active, kind.target.remind(reminder, id))
 
     def is_active(self, actor: Actor) -> bool:
-        kind = self._kinds.get(actor.type)
-        return kind is not None and actor.id in kind.active
+        return actor.id in self._active.get(actor.type, _NONE)
 
     async def write(self, actor: Actor, work: Callable[[], Awaitable[T]]) -> T:
         """What `work` gives, which writes state of an actor: that stays here as long. Raises `ActorInstanceMissing`."""
-        kind = self._kinds.get(actor.type)
-        active = kind.active.get(actor.id) if kind is not None else None
-        if active is None:
+        active = self._active.get(actor.type, _NONE).get(actor.id)
+        if active is None or active.is_given_up:
             raise ActorInstanceMissing
         active.writes += 1
         try:
@@ -192,6 +242,24 @@ class Here(Hosting):
             active.writes -= 1
             if active.writes == 0 and active.rested is not None and not active.rested.done():
                 active.rested.set_result(None)
+
+    async def _carry_out(self, active: Active, work: Awaitable[T]) -> T:
+        """What the app answers to that which has its turn."""
+        loop = asyncio.get_running_loop()
+        active.used = loop.time()
+        running = _Running(loop)
+        active.running.add(running)
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if running.is_only_reason:
+                raise Moved(CLOSED) from None
+            raise
+        finally:
+            active.used = loop.time()
+            active.leave()
+            active.running.discard(running)
+            running.end()
 
     async def _wait(self, active: Active, id: str, deepest: int) -> None:
         pending = active.kind.pending
@@ -218,8 +286,7 @@ class Here(Hosting):
 
     async def _found(self, actor: Actor) -> Active:
         while True:
-            kind = self._kinds.get(actor.type)
-            leaving = kind.active.get(actor.id) if kind is not None else None
+            leaving = self._active.get(actor.type, _NONE).get(actor.id)
             if leaving is not None and leaving.ending is not None:
                 await asyncio.shield(leaving.ending)
             found = self._find(actor)
@@ -250,7 +317,7 @@ class Here(Hosting):
         idle = []
         while self._idle and self._idle[0].due <= now:
             active = heapq.heappop(self._idle)
-            if active.ending is not None or active.kind.active.get(active.actor.id) is not active:
+            if active.ending is not None:
                 continue
             if active.is_free and active.used + active.kind.idle <= now:
                 idle.append(active)
@@ -272,8 +339,10 @@ class Here(Hosting):
             async with asyncio.timeout(HALT_SECONDS):
                 await self._halt(leaving)
         except TimeoutError:
-            left = sum(active.kind.active.get(active.actor.id) is active for active in leaving)
-            log.error(f"The app has not deactivated {left} actors within {HALT_SECONDS:g}s; they go all the same")
+            left = [active for active in leaving if active.kind.active.get(active.actor.id) is active]
+            for active in left:
+                active.is_given_up = True
+            log.error(f"The app has not deactivated {len(left)} actors within {HALT_SECONDS:g}s; they go all the same")
 
     async def _halt(self, leaving: Sequence[Active]) -> None:
         """Returns when all of them are gone."""
@@ -287,6 +356,8 @@ class Here(Hosting):
         await asyncio.shield(self._begin(self._deactivate_all(mine)))
         if others:
             await asyncio.wait(others)
+        self._idle = [active for active in self._idle if active.ending is None]
+        heapq.heapify(self._idle)
 
     def _close(self, active: Active) -> None:
         active.ending = asyncio.get_running_loop().create_future()
@@ -316,10 +387,14 @@ class Here(Hosting):
         reason = ""
         try:
             async with asyncio.timeout(DEACTIVATE_SECONDS):
-                await active.kind.target.deactivate(actor)
-                if active.writes:
-                    active.rested = asyncio.get_running_loop().create_future()
-                    await active.rested
+                if not active.is_free:
+                    await active.drain()
+                try:
+                    await active.kind.target.deactivate(actor)
+                finally:
+                    if active.writes:
+                        active.rested = asyncio.get_running_loop().create_future()
+                        await active.rested
         except TimeoutError:
             reason = "context deadline exceeded"
         except (DaprError, RpcError) as error:
@@ -336,8 +411,8 @@ class Here(Hosting):
             self.metrics.deactivated(actor.type, not reason)
 
     def _all(self) -> Iterable[Active]:
-        for kind in self._kinds.values():
-            yield from kind.active.values()
+        for active in self._active.values():
+            yield from active.values()
 
     # -- end --
 
@@ -360,9 +435,15 @@ def _reentrancy_id(call: Call) -> str:
     given = names.first(call.headers, REENTRANCY_ID)
     if given:
         return given.decode("latin-1")
-    made = str(uuid.uuid4())
+    made = _new_id()
     call.headers = [*[header for header in call.headers if header[0] != REENTRANCY_ID], (REENTRANCY_ID, made.encode())]
     return made
+
+
+def _new_id() -> str:
+    import uuid
+
+    return str(uuid.uuid4())
 
 
 def _nothing() -> None:

@@ -76,6 +76,8 @@ class Reminders:
         metrics: ActorMetrics | None = None,
     ) -> None:
         self._calls, self._hosts, self._scheduling, self._metrics = calls, hosts, scheduling, metrics
+        self._under_way: dict[tuple[Actor, str], bool] = {}
+        """What is being done, and whether it has been registered anew meanwhile."""
         log.info("Using Scheduler service for reminders.")
 
     # -- for the app --
@@ -95,6 +97,8 @@ class Reminders:
                 raise ReminderExists(name) from None
             log.error(f"Error scheduling reminder job {name} due to: {_told(error)}")
             raise ReminderNotCreated(_told(error)) from None
+        if (actor, name) in self._under_way:
+            self._under_way[actor, name] = True
 
     async def get(self, actor: Actor, name: str) -> Kept:
         """A reminder as it was given. Raises `DaprError`."""
@@ -160,6 +164,7 @@ class Reminders:
         if owner is None:
             return False
         actor = Actor(owner.actor_type, owner.actor_id)
+        self._under_way[actor, due.name] = False
         try:
             goes_on = await self._calls.remind(Reminder(actor, due.name, due.data))
         except (DaprError, RpcError, Moved) as error:
@@ -169,8 +174,10 @@ class Reminders:
         except BaseException:
             self._count(actor.type, False)
             raise
+        finally:
+            is_new = self._under_way.pop((actor, due.name), False)
         self._count(actor.type, goes_on)
-        if not goes_on:
+        if not goes_on and not is_new:
             await self._cancel(due.name, owner)
         return True
 

@@ -97,6 +97,7 @@ class Timers:
         self._timers[timer.key] = timer
         self._count(actor.type, 1)
         self._push(timer)
+        self._tidy()
 
     async def unregister(self, actor: Actor, name: str) -> None:
         """Takes a timer back, also one that is due and waits for another; it is no error that there is none. Raises
@@ -104,9 +105,7 @@ class Timers:
         refuse_reserved(actor.type)
         await self._calls.ready()
         self._forget((actor.type, actor.id, name))
-        if len(self._heap) > FEWEST + 2 * len(self._timers):
-            self._heap = [entry for entry in self._heap if self._timers.get(entry[2].key) is entry[2]]
-            heapq.heapify(self._heap)
+        self._tidy()
 
     async def close(self) -> None:
         """Ends all timers; callbacks under way are broken off."""
@@ -125,6 +124,12 @@ class Timers:
         self._pushed += 1
         heapq.heappush(self._heap, (timer.at + timer.shift, self._pushed, timer))
         self._arm()
+
+    def _tidy(self) -> None:
+        """Takes those out of the heap that were taken back, once they are many."""
+        if len(self._heap) > FEWEST + 2 * len(self._timers):
+            self._heap = [entry for entry in self._heap if self._timers.get(entry[2].key) is entry[2]]
+            heapq.heapify(self._heap)
 
     def _arm(self) -> None:
         """Has the loop call when the first timer is due."""

@@ -68,12 +68,6 @@ def bounds(key: bytes, end: bytes) -> tuple[str, tuple[bytes, ...]]:
     return "key >= ? AND key < ?", (key, end)
 
 
-def behind(prefix: bytes) -> bytes:
-    """Where the keys that begin so end, as the end of a range."""
-    end = prefix.rstrip(b"\xff")
-    return end[:-1] + bytes([end[-1] + 1]) if end else b"\0"
-
-
 def make(db: "sqlite3.Connection") -> None:
     """The tables of a new file."""
     for statement in _TABLES:

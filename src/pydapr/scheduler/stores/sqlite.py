@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from pydapr.lib.record import Record
+from pydapr.net import etcd
 from pydapr.observe import logging
 from pydapr.scheduler.store import Change, Entry, Expect, LeasedStore, NoSpace, StoreError, Write
 from pydapr.scheduler.stores import leases, rows, thread
@@ -152,7 +153,7 @@ class SqliteStore(LeasedStore):
 
     async def scan(self, prefix: str, after: str = "", limit: int = 0) -> Sequence[Entry]:
         first = _bytes(prefix)
-        query = Query(max(first, _bytes(after) + b"\0") if after else first, rows.behind(first), limit)
+        query = Query(max(first, _bytes(after) + b"\0") if after else first, etcd.behind(first), limit)
         is_long = limit == 0 or limit > thread.MOST
         return await self.read(lambda db: _entries(rows.select(db, query)), is_long)
 
@@ -181,7 +182,7 @@ class SqliteStore(LeasedStore):
         return await self.write(work)
 
     async def delete_prefix(self, *prefixes: str) -> int:
-        ranges = [(_bytes(prefix), rows.behind(_bytes(prefix))) for prefix in prefixes]
+        ranges = [(_bytes(prefix), etcd.behind(_bytes(prefix))) for prefix in prefixes]
 
         def work(changing: Changing) -> int:
             at = changing.next()
@@ -192,7 +193,7 @@ class SqliteStore(LeasedStore):
     async def follow(self, prefix: str, told: Callable[[Sequence[Change]], None]) -> None:
         first = _bytes(prefix)
         follower = _Follower(first, told)
-        portions = _Portions(Query(first, rows.behind(first)), told, asyncio.get_running_loop())
+        portions = _Portions(Query(first, etcd.behind(first)), told, asyncio.get_running_loop())
         self._followers.append(follower)
         try:
             follower.begin(await self.read(portions, True))
@@ -304,19 +305,18 @@ class SqliteStore(LeasedStore):
         """On the thread of writes: makes the file, or checks the one that is there."""
         import sqlite3
 
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        for folder in (self.folder, os.path.dirname(self.folder)):
-            _sync(folder)
+        if not os.path.exists(self.path):
+            self._make()
+        if not os.path.getsize(self.path):
+            raise self._damaged("it is empty")
         db = sqlite3.connect(self.path, isolation_level=None, cached_statements=64)
         try:
+            self._check(db)
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
             db.execute(f"PRAGMA cache_size = -{CACHE >> 10}")
             db.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
             db.execute("BEGIN IMMEDIATE")
-            if not db.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()[0]:
-                rows.make(db)
-            self._check(db)
             changing = Changing(db)
             # Who had a lease from the process before has it no more. The start counts as a change, so that of one
             # revision at least all is known to who watches from where it is.
@@ -330,6 +330,32 @@ class SqliteStore(LeasedStore):
             raise
         return db
 
+    def _make(self) -> None:
+        """A new file, which has its name only once it is whole: what has the name and holds nothing is damaged."""
+        import sqlite3
+
+        if os.path.exists(f"{self.path}-wal"):
+            raise self._damaged("its log jobs.db-wal is there, and it is not")
+        unfinished = f"{self.path}.new"
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(unfinished)
+        os.close(os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        db = sqlite3.connect(unfinished, isolation_level=None)
+        try:
+            db.execute("PRAGMA journal_mode = MEMORY")
+            db.execute("PRAGMA synchronous = FULL")
+            db.execute("BEGIN")
+            rows.make(db)
+            db.execute("COMMIT")
+        finally:
+            db.close()
+        os.rename(unfinished, self.path)
+        for folder in (self.folder, os.path.dirname(self.folder)):
+            _sync(folder)
+
+    def _damaged(self, how: str) -> StoreError:
+        return StoreError(f"cannot open {self.path}: it is damaged ({how}); put a backup in its place")
+
     def _check(self, db: "sqlite3.Connection") -> None:
         """Raises `StoreError` for a file that is not ours, or damaged."""
         application = db.execute("PRAGMA application_id").fetchone()[0]
@@ -341,7 +367,7 @@ class SqliteStore(LeasedStore):
         if _size(db).total <= CHECKED:
             found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
             if found != "ok":
-                raise StoreError(f"cannot open {self.path}: it is damaged ({found}); put a backup in its place")
+                raise self._damaged(found)
 
     def _connect_to_read(self) -> "sqlite3.Connection":
         import sqlite3

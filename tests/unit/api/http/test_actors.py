@@ -2,13 +2,13 @@
 
 import pytest
 
-from pydapr.api.http import actors
+from pydapr.api.http import actor_bodies, actors
 from pydapr.components.state import Delete, Set
 from pydapr.errors import ActorStateSaveFailed, BadRequest, MalformedRequest
 
 
 def made(body: bytes) -> list[Set | Delete]:
-    return [actors._made(one) for one in actors._operations(body)]
+    return [actor_bodies.made(one) for one in actor_bodies.operations(body)]
 
 
 def test_operations_are_read_as_go_reads_them_and_values_stay_as_they_are() -> None:
@@ -22,6 +22,13 @@ def test_operations_are_read_as_go_reads_them_and_values_stay_as_they_are() -> N
     assert (second.key, second.etag) == ("x", "5")
     assert isinstance(third, Set)
     assert third.value == b"null"
+
+
+def test_halves_of_letters_do_not_make_a_body_unreadable() -> None:
+    body = b'[{"operation": "upsert", "request": {"key": "k", "value": ["\\ud83d", "\\ud83d\\ude00", "\xff"]}}]'
+    (one,) = made(body)
+    assert isinstance(one, Set)
+    assert one.value.decode() == '["\ufffd", "\U0001f600", "\ufffd"]'
 
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b" [] "])

@@ -8,6 +8,7 @@ from tests.unit.blocks.actors.world import LIMIT, FakeTarget, call, options, unt
 from pydapr.blocks.actors import Actor, Moved, Reentrancy, Reminder, hosting
 from pydapr.blocks.actors.hosting import Here
 from pydapr.errors import ActorInstanceMissing, ActorInvokeFailed, ActorStackTooDeep
+from pydapr.net import tasks
 
 CAT = Actor("Cat", "1")
 
@@ -130,11 +131,11 @@ async def test_who_waits_for_a_turn_of_an_actor_that_goes_is_told_that_it_moved(
     await until(lambda: target.now == 1)
     second = asyncio.create_task(here.invoke(CAT, call()))
     await asyncio.sleep(0)
-    await here.halt(lambda _: False)
+    halting = asyncio.create_task(here.halt(lambda _: False))
     with pytest.raises(Moved):
         await second
     target.gate.set()
-    await first
+    await asyncio.gather(first, halting)
     await here.end(1)
 
 
@@ -148,25 +149,28 @@ async def test_an_app_that_cannot_deactivate_loses_the_actor_all_the_same() -> N
     await here.end(1)
 
 
-async def test_types_that_are_not_registered_or_suspended_are_elsewhere() -> None:
+async def test_types_that_are_not_registered_are_elsewhere() -> None:
     here, target, told = Here(), FakeTarget(), list[object]()
     here.on_types = lambda: told.append(list(here.types()))
     with pytest.raises(Moved, match="not registered"):
         await here.invoke(CAT, call())
     here.register({"Cat": options()}, target)
     await here.invoke(CAT, call())
-    await here.suspend()
-    assert target.done[-1] == "Cat||1 gone"
-    assert not here.hosts("Cat")
-    with pytest.raises(Moved, match="suspended"):
-        await here.invoke(CAT, call())
-    here.resume()
-    await here.invoke(CAT, call())
     await here.unregister(["Cat", "None"])
     assert target.done[-1] == "Cat||1 gone"
     with pytest.raises(Moved):
         await here.invoke(CAT, call())
-    assert told == [["Cat"], [], ["Cat"], []]
+    assert told == [["Cat"], []]
+
+
+async def test_without_a_store_for_their_state_no_actors_live_here() -> None:
+    here = Here()
+    here.is_suspended = True
+    here.register({"Cat": options()}, FakeTarget())
+    assert not here.types()
+    assert not here.hosts("Cat")
+    with pytest.raises(Moved, match="suspended"):
+        await here.invoke(CAT, call())
 
 
 async def test_drains_are_those_of_the_type() -> None:
@@ -227,3 +231,174 @@ async def test_others_do_not_wait_for_an_app_that_does_not_deactivate(monkeypatc
     await again
     assert target.done == ["Cat||1 m", "Cat||1 gone", "Cat||1 m"]
     await here.end(1)
+
+
+async def test_a_turn_lasts_until_the_app_has_answered_even_if_nobody_waits_for_that() -> None:
+    here, target = Here(), FakeTarget()
+    here.register({"Cat": options()}, target)
+    target.gate.clear()
+    first = asyncio.create_task(here.invoke(CAT, call("first")))
+    await until(lambda: target.now == 1)
+    second = asyncio.create_task(here.invoke(CAT, call("second")))
+    await asyncio.sleep(0)
+    tasks.abandon(first)
+    await asyncio.sleep(0.01)
+    assert target.now == 1
+    target.gate.set()
+    await second
+    assert target.most == 1
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    assert not tasks.told_instead
+    await here.end(1)
+
+
+async def test_what_was_abandoned_does_not_keep_its_turn_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hosting, "ABANDONED_SECONDS", 0.01)
+    here, target = Here(), FakeTarget()
+    here.register({"Cat": options()}, target)
+    target.gate.clear()
+    first = asyncio.create_task(here.remind(Reminder(CAT, "r")))
+    await until(lambda: target.now == 1)
+    tasks.abandon(first)
+    await asyncio.wait((first,), timeout=LIMIT)
+    assert first.cancelled()
+    target.gate.set()
+    await here.invoke(CAT, call())
+    assert target.done == ["Cat||1 m"]
+    await here.end(1)
+
+
+async def test_who_waits_for_a_turn_and_gives_up_is_gone_at_once() -> None:
+    here, target = Here(), FakeTarget()
+    here.register({"Cat": options()}, target)
+    target.gate.clear()
+    first = asyncio.create_task(here.invoke(CAT, call("first")))
+    await until(lambda: target.now == 1)
+    second = asyncio.create_task(here.invoke(CAT, call("second")))
+    await asyncio.sleep(0)
+    tasks.abandon(second)
+    await asyncio.wait((second,), timeout=LIMIT)
+    assert second.cancelled()
+    target.gate.set()
+    await first
+    await here.end(1)
+    assert target.done == ["Cat||1 first", "Cat||1 gone"]
+
+
+async def test_an_actor_that_goes_without_an_order_is_deactivated_after_its_call() -> None:
+    here, target = Here(), FakeTarget()
+    here.register({"Cat": options()}, target)
+    target.gate.clear()
+    calling = asyncio.create_task(here.invoke(CAT, call()))
+    await until(lambda: target.now == 1)
+    going = asyncio.create_task(here.unregister(["Cat"]))
+    await asyncio.sleep(0.01)
+    assert target.done == []
+    target.gate.set()
+    await asyncio.gather(calling, going)
+    assert target.done == ["Cat||1 m", "Cat||1 gone"]
+
+
+async def test_a_type_that_is_not_hosted_any_more_has_its_drain_until_its_actors_are_gone() -> None:
+    here, target = Here(), FakeTarget()
+    here.register({"Cat": options(drain=7)}, target)
+    await here.invoke(CAT, call())
+    target.farewell.clear()
+    going = asyncio.create_task(here.unregister(["Cat"]))
+    await asyncio.sleep(0)
+    assert here.drain("Cat") == 7
+    target.farewell.set()
+    await going
+    assert here.drain("Cat") == 0
+
+
+async def test_a_call_that_does_not_end_when_its_actor_goes_is_broken_off() -> None:
+    here, target = Here(), FakeTarget()
+    here.register({"Cat": options(drain=0.01)}, target)
+    target.gate.clear()
+    calling = asyncio.create_task(here.invoke(CAT, call()))
+    await until(lambda: target.now == 1)
+    async with asyncio.timeout(LIMIT):
+        await here.unregister(["Cat"])
+    with pytest.raises(Moved):
+        await calling
+    assert (target.now, target.done) == (0, ["Cat||1 gone"])
+
+
+async def test_an_app_that_comes_back_does_not_get_an_actor_that_is_still_going() -> None:
+    here, target = Here(), FakeTarget()
+    here.register({"Cat": options()}, target)
+    await here.invoke(CAT, call("first"))
+    target.farewell.clear()
+    going = asyncio.create_task(here.unregister(["Cat"]))
+    await asyncio.sleep(0)
+    here.register({"Cat": options()}, target)
+    again = asyncio.create_task(here.invoke(CAT, call("second")))
+    await asyncio.sleep(0.01)
+    assert target.done == ["Cat||1 first"]
+    target.farewell.set()
+    await asyncio.gather(going, again)
+    assert target.done == ["Cat||1 first", "Cat||1 gone", "Cat||1 second"]
+    await here.end(1)
+
+
+async def test_others_wait_for_actors_whose_type_is_not_hosted_any_more() -> None:
+    here, target = Here(), FakeTarget()
+    here.register({"Cat": options()}, target)
+    await here.invoke(CAT, call())
+    target.farewell.clear()
+    going = asyncio.create_task(here.unregister(["Cat"]))
+    await asyncio.sleep(0)
+    halting = asyncio.create_task(here.halt(lambda _: False))
+    await asyncio.sleep(0.01)
+    assert not halting.done()
+    target.farewell.set()
+    await asyncio.gather(going, halting)
+
+
+async def test_an_actor_that_others_have_by_now_writes_no_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hosting, "HALT_SECONDS", 0.01)
+    here, target = Here(), FakeTarget()
+    here.register({"Cat": options()}, target)
+    await here.invoke(CAT, call())
+    target.farewell.clear()
+    halting = asyncio.create_task(here.halt(lambda _: False))
+    await asyncio.sleep(0)
+    await here.write(CAT, _nothing)  # an app may save what it has while it deactivates
+    await halting
+    with pytest.raises(ActorInstanceMissing):
+        await here.write(CAT, _nothing)
+    target.farewell.set()
+    await here.end(1)
+
+
+async def test_an_actor_that_could_not_be_deactivated_stays_for_the_writes_under_way() -> None:
+    here, target = Here(), FakeTarget()
+    here.register({"Cat": options()}, target)
+    await here.invoke(CAT, call())
+    written = asyncio.Event()
+    writing = asyncio.create_task(here.write(CAT, written.wait))
+    await asyncio.sleep(0)
+    target.fault = ActorInvokeFailed("gone")
+    halting = asyncio.create_task(here.halt(lambda _: False))
+    await until(lambda: "Cat||1 gone" in target.done)
+    await asyncio.sleep(0.01)
+    assert not halting.done()
+    written.set()
+    await asyncio.gather(writing, halting)
+
+
+async def test_actors_that_had_to_go_are_forgotten() -> None:
+    here, target = Here(), FakeTarget()
+    here.register({"Cat": options()}, target)
+    for _ in range(3):
+        for number in range(10):
+            await here.invoke(Actor("Cat", str(number)), call())
+        await here.halt(lambda actor: actor.id == "5")
+    assert len(here._idle) == 1
+    await here.end(1)
+
+
+async def _nothing() -> None:
+    pass

@@ -1,7 +1,7 @@
 """Reminders: what the scheduler is asked, and what becomes of what it tells."""
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 import pytest
@@ -70,6 +70,7 @@ class World:
         self.registry = Registry({"app_id": "app"})
         self.done: list[Reminder] = []
         self.answer: bool | Exception = True
+        self.meanwhile: Callable[[], Coroutine[Any, Any, None]] | None = None
         self.reminders = Reminders(
             self,
             lambda name: name == "Cat",
@@ -82,6 +83,8 @@ class World:
 
     async def remind(self, reminder: Reminder) -> bool:
         self.done.append(reminder)
+        if self.meanwhile is not None:
+            await self.meanwhile()
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
@@ -215,6 +218,14 @@ def test_what_fails_is_left_to_the_scheduler(wrong: Exception) -> None:
     world.answer = wrong
     assert not run(world.reminders.deliver(Due("eat", OWNER, None)))
     assert 'reminders_fired_total{actor_type="Cat",app_id="app",success="false"} 1' in world.registry.text()
+
+
+def test_a_reminder_that_is_made_anew_while_the_app_cancels_it_stays() -> None:
+    world = World()
+    world.answer = False
+    world.meanwhile = lambda: world.reminders.register(CAT, "eat", Wanted("1h"))
+    assert run(world.reminders.deliver(Due("eat", OWNER, None)))
+    assert [job.due_time for job in world.scheduler.jobs.values()] == ["1h"]
 
 
 def test_a_reminder_that_the_app_cancels_is_forgotten() -> None:

@@ -193,6 +193,16 @@ def test_timers_that_were_taken_back_leave_the_heap() -> None:
     lived(work)
 
 
+def test_timers_that_were_replaced_leave_the_heap() -> None:
+    async def work(world: World) -> None:
+        for _ in range(1000):
+            await world.register("a", "1h")
+        assert len(world.timers._heap) < 200
+        await asyncio.sleep(3601)
+
+    assert len(lived(work).fired) == 1
+
+
 def test_what_is_under_way_ends_with_the_sidecar() -> None:
     async def work(world: World) -> None:
         await world.register("slow", "1s")
