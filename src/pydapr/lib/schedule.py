@@ -1,8 +1,8 @@
 """When something is due, in the form of cron with seconds: `*/5 * * * *`, `0 30 3 * * mon-fri`, `@daily`, `@every 15m`.
 
 Pure: the time is an argument. Used by `bindings.cron` and the scheduler. Form and meaning are those of robfig/cron as
-Dapr has it (dapr/kit, `cron`): seconds may be left out, `N/step` goes to the end of the range, a day must match both day
-fields if one of them is a star and either of them else, `TZ=Asia/Tokyo ` before it says whose clock is meant.
+Dapr has it (dapr/kit, `cron`): seconds may be left out, `N/step` goes to the end of the range, a day must match both
+day fields if one of them is a star and either of them else, `TZ=Asia/Tokyo ` before it says whose clock is meant.
 """
 
 from datetime import UTC, datetime, timedelta, tzinfo
