@@ -3,7 +3,7 @@
 Several to each scheduler. When what this sidecar takes changes, further streams are opened at once and the old ones
 end as soon as nothing is under way on them: what is under way is answered where it came from, and what an old stream
 brings and may not be delivered any more stays unanswered, which has its scheduler give it to somebody else. So nothing
-is delivered twice because of a change, and nothing is lost by it.
+is lost by a change, and nothing is delivered twice by it but what takes longer than `HELD_SECONDS` beside such a thing.
 """
 
 import asyncio
