@@ -7,7 +7,9 @@ which we acknowledge when it is done (v1.18.3, `pkg/actors/internal/placement/lo
 - `run` goes on until it is cancelled, whatever becomes of placement. Each address is tried in turn, and each that a
   name stands for; one that answers that it is not the leader costs no pause. When all were tried without a round,
   there is one of 0.25 to 0.75 seconds.
-- The follower is told one thing at a time, and told `lost` after every stream that was lost, before the next is opened.
+- The follower is told one thing at a time, and told `lost` as soon as a stream was lost. The next one is opened
+  meanwhile, so that a placement that is new counts us in before it gives to others what is still here; but no table is
+  taken, and acknowledged, before the follower has let go. If that is too long for placement, it is waited for first.
 - A stream is given up when a round does not come from its announcement to its table within `disseminate_seconds`, or
   not from there to its end within `UNLOCK_SECONDS`; when placement gives no sign of life for a quarter of a minute; and
   when it says what cannot be understood.
@@ -118,6 +120,8 @@ class Client:
         self._is_quiet = False
         """The stream before ended because another placement leads: not worth a line."""
         self._told_at = -TOLD_SECONDS
+        self._letting_go: asyncio.Task[None] | None = None
+        """What followed the loss of a stream, if there was one."""
         self.is_connected = False
         """Whether a round has ended on the stream there is."""
         self.on_ready: Callable[[], None] = _nothing
@@ -168,6 +172,8 @@ class Client:
         self._follower.close()
         try:
             async with asyncio.timeout(HALT_SECONDS):
+                if self._letting_go is not None:
+                    await self._letting_go
                 await self._follower.lost()
         except TimeoutError:
             log.error("Failed to halt all actors during placement shutdown: context deadline exceeded")
@@ -183,7 +189,9 @@ class Client:
         except http2_pool.Unreachable as error:
             self._failed(f"failed to open stream to placement service: {error}")
             return False
-        session = _Session(connection, stream, self._me, self._follower, self._disseminate_seconds, self._unlocked)
+        session = _Session(
+            connection, stream, self._me, self._follower, self._letting_go, self._disseminate_seconds, self._unlocked
+        )
         try:
             await self._speak(session, address)
         except asyncio.CancelledError:
@@ -194,7 +202,9 @@ class Client:
             stream.close()
             was_connected, self.is_connected = self.is_connected, False
         if session.has_orders:
-            await self._follower.lost()
+            if self._letting_go is not None:
+                await asyncio.shield(self._letting_go)
+            self._letting_go = asyncio.create_task(self._follower.lost())
         return was_connected
 
     async def _speak(self, session: "_Session", address: str) -> None:
@@ -238,9 +248,11 @@ class _Session:
         stream: grpc_client.Stream,
         me: Me,
         follower: Follower,
+        letting_go: "asyncio.Task[None] | None",
         disseminate_seconds: float,
         on_unlock: Callable[[int, Sequence[str]], None],
     ) -> None:
+        self._letting_go = letting_go
         self._connection = connection
         self._stream = stream
         self._me = me
@@ -340,6 +352,8 @@ class _Session:
             if version < self._version:
                 raise _Ended(f"version mismatch: expected {self._version}, got {version}")
             members, replicas = _members(order.tables)
+            if self._letting_go is not None:
+                await asyncio.shield(self._letting_go)
             await self._follower.update(members, replicas)
             self._phase = _UPDATE
             await self._send(_Operation.UPDATE, version=self._version)
@@ -386,7 +400,13 @@ class _Session:
             now = sorted(types())
             if now != self._reported:
                 self._reported = now
-                await self._send(_Operation.REPORT, name=self._me.name, api_level=API_LEVEL, entities=now)
+                await self._send(
+                    _Operation.REPORT,
+                    name=self._me.name,
+                    api_level=API_LEVEL,
+                    entities=now,
+                    returns=self._letting_go is not None,
+                )
             await changed.wait()
 
     async def _send(self, operation: placement_pb2.HostOperation, **more: Any) -> None:

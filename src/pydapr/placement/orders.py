@@ -43,6 +43,7 @@ def host(message: placement_pb2.Host) -> rounds.Host:
         message.pod,
         message.api_level,
         message.operation,
+        message.returns,
     )
 
 

@@ -12,6 +12,8 @@ carries the table) and UNLOCK, each begun when all have acknowledged the one bef
   have to wait for it again.
 - Without types of actors a sidecar changes nothing: it is sent the table of the last round, and acknowledges from the
   next round on.
+- Sidecars that come back to a placement that knows of nobody yet have followed another one, and may host what that has
+  given them: the first round waits a moment for the rest of them, so that nobody is given it before they let it go.
 - Of several sidecars at the same place the newest counts. Nobody waits for the others, which are gone as a rule.
 - Versions only grow.
 """
@@ -34,6 +36,9 @@ LEAST_REST, MOST_REST = 0.02, 1.0
 
 ALLOWANCE = 1.0
 """Seconds of rounds that may follow each other without a rest; of more, others have as long between rounds."""
+
+RETURN_SECONDS = 1.0
+"""How long the first round waits for sidecars that come back. They try again after three quarters of a second."""
 
 LONGEST_WAIT = 8
 """How many times `timeout` a sidecar that does not acknowledge waits at most before it is let in again."""
@@ -61,6 +66,8 @@ class Host(Record):
     pod: str = ""
     api_level: int = 0
     operation: int = REPORT
+    returns: bool = False
+    """Whether it has followed a placement before."""
 
 
 class Table(Record):
@@ -148,6 +155,8 @@ class Rounds:
 
     def join(self, stream: int, host: Host, now: float) -> list[Action]:
         """A sidecar has come."""
+        if host.returns and self._version == 0 and self._closed_until < now:
+            self._closed_until = now + RETURN_SECONDS
         self._waiting[stream] = _Waiting(host, now + self._penalty(host, now))
         return self._go_on(now)
 

@@ -89,8 +89,9 @@ class Told:
     def __init__(self) -> None:
         self.all: list[object] = []
         self.beats = 0
-        self.goes_on = asyncio.Event()
+        self.goes_on, self.lets_go = asyncio.Event(), asyncio.Event()
         self.goes_on.set()
+        self.lets_go.set()
 
     async def update(self, members: Mapping[str, Mapping[str, str]], replicas: int) -> None:
         self.all.append((members, replicas))
@@ -105,6 +106,7 @@ class Told:
 
     async def lost(self) -> None:
         self.all.append("lost")
+        await self.lets_go.wait()
 
     def close(self) -> None:
         self.all.append("close")
@@ -189,9 +191,15 @@ async def _until(is_true: Callable[[], object]) -> None:
     pytest.fail("not within some seconds")
 
 
-def _report(*types: str) -> placement_pb2.Host:
+def _report(*types: str, returns: bool = False) -> placement_pb2.Host:
     return placement_pb2.Host(
-        name=ME.name, id=ME.app_id, namespace=ME.namespace, api_level=20, operation=OP.REPORT, entities=types
+        name=ME.name,
+        id=ME.app_id,
+        namespace=ME.namespace,
+        api_level=20,
+        operation=OP.REPORT,
+        entities=types,
+        returns=returns,
     )
 
 
@@ -315,13 +323,63 @@ async def _stuck(heard: Heard) -> None:
 @pytest.mark.parametrize("script", [_outdated, _unknown, _garbage, _stuck])
 async def test_a_stream_that_makes_no_sense_is_replaced_by_another(world: World, script: Script) -> None:
     async def better(heard: Heard) -> None:
-        assert await heard.hear() == _report("ant", "cat")
+        assert await heard.hear() == _report("ant", "cat", returns=script is not _garbage)
         await heard.round(1, TABLE)
 
     world.follow(await world.serve(script, better), seconds=0.2)
 
     await world.played(2)
     assert TOLD in world.told.all
+
+
+async def test_what_was_here_is_let_go_before_the_next_table_is_taken(world: World) -> None:
+    world.told.lets_go.clear()
+
+    async def first(heard: Heard) -> None:
+        await heard.hear()
+        await heard.round(1, TABLE)
+
+    async def second(heard: Heard) -> None:
+        assert await heard.hear() == _report("ant", "cat", returns=True)
+        await heard.obeyed("lock", 1)
+        await heard.order("update", 1, TABLE)
+        await _until(lambda: "lost" in world.told.all)
+        assert world.told.all.count(TOLD) == 1
+        world.told.lets_go.set()
+        assert (answer := await heard.hear()) is not None and answer.operation == OP.UPDATE
+
+    world.follow(await world.serve(first, second))
+    await world.played(2)
+
+    assert world.told.all[:4] == [TOLD, "unlock", "lost", TOLD]
+
+
+async def test_who_was_too_slow_for_placement_lets_go_before_it_comes_again(world: World) -> None:
+    world.told.lets_go.clear()
+    is_back = asyncio.Event()
+
+    async def first(heard: Heard) -> None:
+        await heard.hear()
+        await heard.round(1, TABLE)
+
+    async def second(heard: Heard) -> None:
+        await heard.hear()
+        await heard.obeyed("lock", 1)
+        await heard.order("update", 1, TABLE)
+
+    async def third(heard: Heard) -> None:
+        await heard.hear()
+        is_back.set()
+        await heard.round(1, TABLE)
+
+    world.follow(await world.serve(first, second, third))
+    await world.played(2)
+    await asyncio.sleep(2 * placement.PAUSE_SECONDS[1])  # longer than it waits for anything else
+    assert not is_back.is_set() and world.told.all.count("lost") == 1
+
+    world.told.lets_go.set()
+    await world.played(3)
+    assert world.told.all[:5] == [TOLD, "unlock", "lost", "lost", TOLD]
 
 
 async def test_a_lost_stream_is_told_before_the_next_begins(world: World) -> None:

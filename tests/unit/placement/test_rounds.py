@@ -176,6 +176,28 @@ def test_who_comes_during_a_round_waits_for_the_next() -> None:
     assert [world.ordered(stream) for stream in (one, *others)] == [[(LOCK, 2)]] * 4
 
 
+def test_those_who_come_back_to_a_new_placement_are_in_the_first_table_together() -> None:
+    world = World()
+    before = [Host(name, f"id-{name}", ("Cat",), returns=True) for name in "ab"]
+    one = world.join(before[0])
+    assert not world.ordered(one) and world.rounds.due == world.now + rounds.RETURN_SECONDS
+    world.wait(0.6 * rounds.RETURN_SECONDS)
+    other = world.join(before[1])
+    assert not world.ordered(other)
+    world.wait(0.4 * rounds.RETURN_SECONDS)
+    assert world.ordered(one) == world.ordered(other) == [(LOCK, 1)]
+    world.settle()
+    assert world.sidecars[one].table == rounds.Table(1, tuple(before))
+
+
+def test_nobody_waits_for_them_once_there_was_a_round() -> None:
+    world = World()
+    one = world.join(host("a", "Cat"))
+    world.settle()
+    other = world.join(Host("b", "id-b", ("Cat",), returns=True))
+    assert world.ordered(one) == world.ordered(other) == [(LOCK, 2)]
+
+
 def test_changes_during_lock_are_in_the_table_of_the_round() -> None:
     world = World()
     one, other = world.join(host("a", "Cat")), world.join(host("b", "Cat"))

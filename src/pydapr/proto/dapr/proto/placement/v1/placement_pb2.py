@@ -14,7 +14,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'dapr/proto/placement/v1/placement.proto\x12\x17\x64\x61pr.proto.placement.v1\"n\n\x0ePlacementOrder\x12\x38\n\x06tables\x18\x01 \x01(\x0b\x32(.dapr.proto.placement.v1.PlacementTables\x12\x11\n\toperation\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x04\"\xfa\x01\n\x0fPlacementTables\x12\x46\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x35.dapr.proto.placement.v1.PlacementTables.EntriesEntry\x12\x13\n\x07version\x18\x02 \x01(\tB\x02\x18\x01\x12\x15\n\tapi_level\x18\x03 \x01(\rB\x02\x18\x01\x12\x1a\n\x12replication_factor\x18\x04 \x01(\x03\x1aW\n\x0c\x45ntriesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x36\n\x05value\x18\x02 \x01(\x0b\x32\'.dapr.proto.placement.v1.PlacementTable:\x02\x38\x01\"\xcc\x02\n\x0ePlacementTable\x12\x45\n\x05hosts\x18\x01 \x03(\x0b\x32\x32.dapr.proto.placement.v1.PlacementTable.HostsEntryB\x02\x18\x01\x12\x16\n\nsorted_set\x18\x02 \x03(\x04\x42\x02\x18\x01\x12\x46\n\x08load_map\x18\x03 \x03(\x0b\x32\x34.dapr.proto.placement.v1.PlacementTable.LoadMapEntry\x12\x16\n\ntotal_load\x18\x04 \x01(\x03\x42\x02\x18\x01\x1a,\n\nHostsEntry\x12\x0b\n\x03key\x18\x01 \x01(\x04\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1aM\n\x0cLoadMapEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12,\n\x05value\x18\x02 \x01(\x0b\x32\x1d.dapr.proto.placement.v1.Host:\x02\x38\x01\"\xea\x01\n\x04Host\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\x03\x12\x10\n\x04load\x18\x03 \x01(\x03\x42\x02\x18\x01\x12\x10\n\x08\x65ntities\x18\x04 \x03(\t\x12\n\n\x02id\x18\x05 \x01(\t\x12\x0f\n\x03pod\x18\x06 \x01(\tB\x02\x18\x01\x12\x15\n\tapi_level\x18\x07 \x01(\rB\x02\x18\x01\x12\x11\n\tnamespace\x18\x08 \x01(\t\x12\x39\n\toperation\x18\t \x01(\x0e\x32&.dapr.proto.placement.v1.HostOperation\x12\x14\n\x07version\x18\n \x01(\x04H\x00\x88\x01\x01\x42\n\n\x08_version*J\n\rHostOperation\x12\x0b\n\x07UNKNOWN\x10\x00\x12\n\n\x06REPORT\x10\x01\x12\x08\n\x04LOCK\x10\x02\x12\n\n\x06UPDATE\x10\x03\x12\n\n\x06UNLOCK\x10\x04\x32m\n\tPlacement\x12`\n\x10ReportDaprStatus\x12\x1d.dapr.proto.placement.v1.Host\x1a\'.dapr.proto.placement.v1.PlacementOrder\"\x00(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'dapr/proto/placement/v1/placement.proto\x12\x17\x64\x61pr.proto.placement.v1\"n\n\x0ePlacementOrder\x12\x38\n\x06tables\x18\x01 \x01(\x0b\x32(.dapr.proto.placement.v1.PlacementTables\x12\x11\n\toperation\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x04\"\xfa\x01\n\x0fPlacementTables\x12\x46\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x35.dapr.proto.placement.v1.PlacementTables.EntriesEntry\x12\x13\n\x07version\x18\x02 \x01(\tB\x02\x18\x01\x12\x15\n\tapi_level\x18\x03 \x01(\rB\x02\x18\x01\x12\x1a\n\x12replication_factor\x18\x04 \x01(\x03\x1aW\n\x0c\x45ntriesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x36\n\x05value\x18\x02 \x01(\x0b\x32\'.dapr.proto.placement.v1.PlacementTable:\x02\x38\x01\"\xcc\x02\n\x0ePlacementTable\x12\x45\n\x05hosts\x18\x01 \x03(\x0b\x32\x32.dapr.proto.placement.v1.PlacementTable.HostsEntryB\x02\x18\x01\x12\x16\n\nsorted_set\x18\x02 \x03(\x04\x42\x02\x18\x01\x12\x46\n\x08load_map\x18\x03 \x03(\x0b\x32\x34.dapr.proto.placement.v1.PlacementTable.LoadMapEntry\x12\x16\n\ntotal_load\x18\x04 \x01(\x03\x42\x02\x18\x01\x1a,\n\nHostsEntry\x12\x0b\n\x03key\x18\x01 \x01(\x04\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1aM\n\x0cLoadMapEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12,\n\x05value\x18\x02 \x01(\x0b\x32\x1d.dapr.proto.placement.v1.Host:\x02\x38\x01\"\xfb\x01\n\x04Host\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\x03\x12\x10\n\x04load\x18\x03 \x01(\x03\x42\x02\x18\x01\x12\x10\n\x08\x65ntities\x18\x04 \x03(\t\x12\n\n\x02id\x18\x05 \x01(\t\x12\x0f\n\x03pod\x18\x06 \x01(\tB\x02\x18\x01\x12\x15\n\tapi_level\x18\x07 \x01(\rB\x02\x18\x01\x12\x11\n\tnamespace\x18\x08 \x01(\t\x12\x39\n\toperation\x18\t \x01(\x0e\x32&.dapr.proto.placement.v1.HostOperation\x12\x14\n\x07version\x18\n \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07returns\x18\x64 \x01(\x08\x42\n\n\x08_version*J\n\rHostOperation\x12\x0b\n\x07UNKNOWN\x10\x00\x12\n\n\x06REPORT\x10\x01\x12\x08\n\x04LOCK\x10\x02\x12\n\n\x06UPDATE\x10\x03\x12\n\n\x06UNLOCK\x10\x04\x32m\n\tPlacement\x12`\n\x10ReportDaprStatus\x12\x1d.dapr.proto.placement.v1.Host\x1a\'.dapr.proto.placement.v1.PlacementOrder\"\x00(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,8 +43,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HOST'].fields_by_name['pod']._serialized_options = b'\030\001'
   _globals['_HOST'].fields_by_name['api_level']._loaded_options = None
   _globals['_HOST'].fields_by_name['api_level']._serialized_options = b'\030\001'
-  _globals['_HOSTOPERATION']._serialized_start=1005
-  _globals['_HOSTOPERATION']._serialized_end=1079
+  _globals['_HOSTOPERATION']._serialized_start=1022
+  _globals['_HOSTOPERATION']._serialized_end=1096
   _globals['_PLACEMENTORDER']._serialized_start=68
   _globals['_PLACEMENTORDER']._serialized_end=178
   _globals['_PLACEMENTTABLES']._serialized_start=181
@@ -58,7 +58,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PLACEMENTTABLE_LOADMAPENTRY']._serialized_start=689
   _globals['_PLACEMENTTABLE_LOADMAPENTRY']._serialized_end=766
   _globals['_HOST']._serialized_start=769
-  _globals['_HOST']._serialized_end=1003
-  _globals['_PLACEMENT']._serialized_start=1081
-  _globals['_PLACEMENT']._serialized_end=1190
+  _globals['_HOST']._serialized_end=1020
+  _globals['_PLACEMENT']._serialized_start=1098
+  _globals['_PLACEMENT']._serialized_end=1207
 # @@protoc_insertion_point(module_scope)

@@ -76,7 +76,7 @@ class PlacementTable(_message.Message):
     def __init__(self, hosts: _Optional[_Mapping[int, str]] = ..., sorted_set: _Optional[_Iterable[int]] = ..., load_map: _Optional[_Mapping[str, Host]] = ..., total_load: _Optional[int] = ...) -> None: ...
 
 class Host(_message.Message):
-    __slots__ = ("name", "port", "load", "entities", "id", "pod", "api_level", "namespace", "operation", "version")
+    __slots__ = ("name", "port", "load", "entities", "id", "pod", "api_level", "namespace", "operation", "version", "returns")
     NAME_FIELD_NUMBER: _ClassVar[int]
     PORT_FIELD_NUMBER: _ClassVar[int]
     LOAD_FIELD_NUMBER: _ClassVar[int]
@@ -87,6 +87,7 @@ class Host(_message.Message):
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     OPERATION_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
+    RETURNS_FIELD_NUMBER: _ClassVar[int]
     name: str
     port: int
     load: int
@@ -97,4 +98,5 @@ class Host(_message.Message):
     namespace: str
     operation: HostOperation
     version: int
-    def __init__(self, name: _Optional[str] = ..., port: _Optional[int] = ..., load: _Optional[int] = ..., entities: _Optional[_Iterable[str]] = ..., id: _Optional[str] = ..., pod: _Optional[str] = ..., api_level: _Optional[int] = ..., namespace: _Optional[str] = ..., operation: _Optional[_Union[HostOperation, str]] = ..., version: _Optional[int] = ...) -> None: ...
+    returns: bool
+    def __init__(self, name: _Optional[str] = ..., port: _Optional[int] = ..., load: _Optional[int] = ..., entities: _Optional[_Iterable[str]] = ..., id: _Optional[str] = ..., pod: _Optional[str] = ..., api_level: _Optional[int] = ..., namespace: _Optional[str] = ..., operation: _Optional[_Union[HostOperation, str]] = ..., version: _Optional[int] = ..., returns: _Optional[bool] = ...) -> None: ...
