@@ -43,9 +43,9 @@ def test_shutdown_ends_the_process(world: World, channel: Channel, force: bool, 
     ("method", "code", "text"),
     [
         (
-            DAPR + "GetActorState",
+            DAPR + "StartWorkflowBeta1",
             "UNIMPLEMENTED",
-            "unknown method GetActorState for service dapr.proto.runtime.v1.Dapr",
+            "unknown method StartWorkflowBeta1 for service dapr.proto.runtime.v1.Dapr",
         ),
         (DAPR + "NoSuch", "UNKNOWN", PROXY),
         ("/my.Service/Method", "UNKNOWN", PROXY),
