@@ -148,6 +148,7 @@ class Rpc(GrpcApp):
         return b""
 
 
+@pytest.mark.plain
 async def test_a_grpc_app_is_told_everything() -> None:
     app = Rpc({})
 
@@ -160,6 +161,7 @@ async def test_a_grpc_app_is_told_everything() -> None:
     assert request.http_extension.verb == request.http_extension.POST
 
 
+@pytest.mark.plain
 async def test_an_older_app_has_the_older_method_and_is_asked_for_the_other_no_more() -> None:
     app = Rpc({b"OnJobEvent": Code.UNIMPLEMENTED})
     target = jobs.RpcApp(app)
@@ -173,6 +175,7 @@ async def test_an_older_app_has_the_older_method_and_is_asked_for_the_other_no_m
     assert app.calls[-1][0] == CALLBACK + b"OnJobEvent"
 
 
+@pytest.mark.plain
 async def test_an_older_app_takes_several_at_once() -> None:
     target = jobs.RpcApp(Rpc({b"OnJobEvent": Code.UNIMPLEMENTED}))
 
@@ -181,11 +184,13 @@ async def test_an_older_app_takes_several_at_once() -> None:
     assert codes == [Code.OK] * 4
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize("code", [Code.NOT_FOUND, Code.ABORTED, Code.UNAVAILABLE])
 async def test_the_code_of_a_grpc_app_is_passed_on(code: Code) -> None:
     assert await jobs.RpcApp(Rpc({b"OnJobEvent": code})).trigger("j", "", b"") == code
 
 
+@pytest.mark.plain
 async def test_a_grpc_app_gets_no_more_at_a_time_than_it_wants() -> None:
     app = Rpc({})
     target = jobs.RpcApp(app, asyncio.Semaphore(2))
