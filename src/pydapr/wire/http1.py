@@ -86,7 +86,7 @@ class _Reader:
     """What both directions share: the head is collected, bounded and checked; the rest is passed on."""
 
     __slots__ = (
-        "_fed", "_first", "_limit", "_parser", "_size",
+        "_fault", "_fed", "_first", "_limit", "_parser", "_size",
         "chunked", "content_length", "headers", "in_head", "keep_alive", "upgrade",
     )  # fmt: skip
 
@@ -94,6 +94,8 @@ class _Reader:
 
     def __init__(self, max_head: int) -> None:
         self._limit = max_head
+        # What a callback has ended the parsing with.
+        self._fault: Exception | None = None
         # Bytes fed in the turns since the head began without this one, in the first of them, and in this turn.
         self._size = self._first = self._fed = 0
         self.headers: list[Header] = []
@@ -112,13 +114,13 @@ class _Reader:
     def _note(self, name: bytes, value: bytes) -> None:
         if name == b"content-length":
             if self.content_length is not None:
-                raise Malformed("more than one Content-Length")
+                raise self._stop(Malformed("more than one Content-Length"))
             if not value.isdigit():
-                raise Malformed(f"bad Content-Length {value[:40]!r}")
+                raise self._stop(Malformed(f"bad Content-Length {value[:40]!r}"))
             self.content_length = int(value)
         elif name == b"transfer-encoding":
             if self.chunked or value.lower() != b"chunked":
-                raise Malformed(f"unsupported transfer encoding: {value[:40].decode('latin-1')!r}", 501)
+                raise self._stop(Malformed(f"unsupported transfer encoding: {value[:40].decode('latin-1')!r}", 501))
             self.chunked = True
         elif name == b"upgrade":
             self.upgrade = True
@@ -128,7 +130,7 @@ class _Reader:
         if self._size + self._fed > self._limit:
             self._check_size()
         if self.chunked and self.content_length is not None:
-            raise Malformed("both Content-Length and Transfer-Encoding")
+            raise self._stop(Malformed("both Content-Length and Transfer-Encoding"))
 
     def close(self) -> None:
         """Nothing more comes. The parser knows this object: without it, both go as soon as nobody needs them."""
@@ -146,7 +148,8 @@ class _Reader:
         except httptools.HttpParserUpgrade as stop:
             return data[stop.args[0] :]
         except httptools.HttpParserCallbackError as ours:
-            raise (ours.__context__ or ours) from None
+            fault, self._fault = self._fault, None
+            raise (fault or ours.__context__ or ours) from None
         except httptools.HttpParserError as error:
             reason = str(error)
             if isinstance(error, httptools.HttpParserInvalidMethodError) or reason.startswith("Invalid method"):
@@ -156,12 +159,18 @@ class _Reader:
             self._check_size()
         return None
 
+    def _stop(self, fault: Exception) -> Exception:
+        """`fault`, to be raised by a callback. httptools hands it on as the context of its own error, where it is lost
+        while a compiled coroutine waits in a handler of another one: mypyc leaves that as what is being handled."""
+        self._fault = fault
+        return fault
+
     def _check_size(self) -> None:
         """What was fed may be a head that is too large, or an ordinary one beside bodies: now it pays to count."""
         seen = sum([len(name) + len(value) + 4 for name, value in self.headers])
         # In its first turn the head may stand behind a body.
         if seen > self._limit or self._size - self._first > self._limit:
-            raise Malformed("header fields too large", 431)
+            raise self._stop(Malformed("header fields too large", 431))
 
 
 class RequestReader(_Reader):
@@ -216,7 +225,7 @@ class RequestReader(_Reader):
         pieces = self._target
         self.target = target = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         if len(target) > self._limit:
-            raise Malformed("request target too large", 431)
+            raise self._stop(Malformed("request target too large", 431))
         self.method = method = parser.get_method()
         self.keep_alive = parser.should_keep_alive()
         self.http10 = False
@@ -235,9 +244,9 @@ class RequestReader(_Reader):
 
     def _check_version(self, version: str) -> None:
         if version != "1.0":
-            raise Malformed(f"unsupported protocol version {version}", 505)
+            raise self._stop(Malformed(f"unsupported protocol version {version}", 505))
         if self.chunked:
-            raise Malformed("Transfer-Encoding with HTTP/1.0")
+            raise self._stop(Malformed("Transfer-Encoding with HTTP/1.0"))
         self.http10 = True
         self.expects_continue = False
 
@@ -247,7 +256,7 @@ class RequestReader(_Reader):
         if self.method == b"CONNECT" or self.target == b"*":
             return
         if not colon or not scheme.isalpha():
-            raise Malformed("invalid URI for request")
+            raise self._stop(Malformed("invalid URI for request"))
         authority = _authority_end.split(rest, 1)[0]
         path = rest[len(authority) :]
         self.target = path if path[:1] == b"/" else b"/" + path
@@ -257,7 +266,7 @@ class RequestReader(_Reader):
     def _note(self, name: bytes, value: bytes) -> None:
         if name == b"expect":
             if value.lower() != b"100-continue":
-                raise Malformed("unknown expectation", 417)
+                raise self._stop(Malformed("unknown expectation", 417))
             self.expects_continue = True
         elif name in names.TRACE:
             self.context = (*self.context, (name, value))
@@ -379,13 +388,13 @@ class ResponseReader(_Reader):
             # Nobody asked for another protocol: it is the answer, and nothing that follows is looked at.
             self.keep_alive = False
             self._receiver.head_received(self)
-            raise _NoBody
+            raise self._stop(_NoBody())
         if self.status < 200:
             return
         self.keep_alive = self._parser.should_keep_alive()
         self._receiver.head_received(self)
         if self._bodyless:
-            raise _NoBody
+            raise self._stop(_NoBody())
 
     def on_message_complete(self) -> None:
         if self.status >= 200:
