@@ -23,7 +23,8 @@ ASIDE = ".compiling-"
 """What folders beside the package begin with in which it is compiled, or what was compiled before is thrown away."""
 
 LIBRARY = "pydapr__mypyc"
-TOOLS = ["mypy>=1.17", "setuptools>=75", "mypy-extensions", "httptools>=0.6.4", "types-PyYAML", "types-protobuf"]
+TOOLS = ["mypy>=1.17", "setuptools>=75", "types-PyYAML", "types-protobuf"]
+"""What compiles. The package's own dependencies come with it: mypy reads their types."""
 
 _COMPILE = """
 import sys
@@ -46,7 +47,7 @@ class Compiled(BuildHookInterface[Any]):
     PLUGIN_NAME = "custom"
 
     def dependencies(self) -> list[str]:
-        return TOOLS if _is_possible() and not _is_unwanted() else []
+        return [*TOOLS, *self.metadata.core.dependencies] if _is_possible() and not _is_unwanted() else []
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         root = Path(self.root)

@@ -44,13 +44,18 @@ def _lowest_outgoing() -> int:
 
 
 _given: set[int] = set()
-_random = random.SystemRandom()  # tests that run side by side must not draw the same numbers
+_random = random.SystemRandom()
 
 
 def free_port() -> int:
-    """A port that nobody has, below those that outgoing connections are given."""
+    """A port that nobody has, below those that outgoing connections are given.
+
+    Tests that run side by side draw from ports of their own: what has been given is opened only later.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    first = 11_000 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     while True:
-        port = _random.randrange(11_000, _lowest_outgoing())
+        port = _random.randrange(first, _lowest_outgoing(), workers)
         if port in _given:
             continue
         with socket.socket() as probe:

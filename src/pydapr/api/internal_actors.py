@@ -7,18 +7,15 @@ the original's (v1.18.3, `pkg/api/grpc/daprinternal.go`).
 from collections.abc import Mapping
 
 from pydapr.app.channel import Call
-from pydapr.blocks.actors import Actor, Reminder
 from pydapr.blocks.actors.call import Actors
 from pydapr.errors import Code, DaprError, RpcError
+from pydapr.lib.actors import CANCELLED, Actor, Packed, Reminder
 from pydapr.net import grpc_server
 from pydapr.net.body import Body
 from pydapr.net.http2_server import ServerExchange
-from pydapr.peers.scheduling import Packed
 from pydapr.wire import invocation
 
 SERVICE = b"/dapr.proto.internals.v1.ServiceInvocation/"
-
-CANCELLED = "reminder has been canceled"
 
 
 class ActorsApi:

@@ -4,8 +4,9 @@ from collections.abc import Iterable
 
 from google.protobuf import any_pb2
 
+from pydapr.lib.actors import Packed
 from pydapr.peers import scheduler_messages as messages
-from pydapr.peers.scheduling import Job, NamedJob, Packed
+from pydapr.peers.scheduling import Job, NamedJob
 from pydapr.proto.dapr.proto.internals.v1 import jobs_pb2 as http_pb2
 from pydapr.proto.dapr.proto.runtime.v1 import jobs_pb2
 

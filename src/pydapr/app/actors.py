@@ -7,12 +7,13 @@ are the original's (v1.18.3, `pkg/actors/targets/app/transport/http`).
 import asyncio
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from pydapr.app import paths
 from pydapr.app.channel import Answer, AppChannel, AppUnreachable, Call
 from pydapr.errors import ActorInvokeFailed, DaprError, RpcError
 from pydapr.lib import truth
+from pydapr.lib.actors import CANCELLED, Actor, Packed, Reminder
 from pydapr.net.body import Body, BodyError
 from pydapr.policy.runner import DeadlineExceeded, Runner
 from pydapr.wire import anyvalues
@@ -26,48 +27,9 @@ CANCEL_HEADER = b"x-daprremindercancel"
 
 FINISH_SECONDS = 0.25
 
-CANCELLED = "reminder has been canceled"
-
 _JSON = ((b"content-type", b"application/json"),)
 _PROTOBUF = ((b"content-type", b"application/x-protobuf"),)
 _REENTRANCY_ID = b"dapr-reentrancy-id"
-
-
-class Actor(Protocol):
-    """An actor (`blocks.actors.Actor`)."""
-
-    @property
-    def type(self) -> str: ...
-    @property
-    def id(self) -> str: ...
-
-
-class Packed(Protocol):
-    """A google.protobuf.Any (`peers.scheduling.Packed`)."""
-
-    @property
-    def type_url(self) -> str: ...
-    @property
-    def value(self) -> bytes: ...
-
-
-class Reminder(Protocol):
-    """What is due (`blocks.actors.Reminder`)."""
-
-    @property
-    def actor(self) -> Actor: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def data(self) -> Packed | None: ...
-    @property
-    def due_time(self) -> str: ...
-    @property
-    def period(self) -> str: ...
-    @property
-    def callback(self) -> str: ...
-    @property
-    def is_timer(self) -> bool: ...
 
 
 class HttpActors:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydapr.api.internal_actors import ActorsApi
 from pydapr.app.actors import HttpActors
 from pydapr.app.channel import AppChannel
-from pydapr.blocks.actors import Host, TypeOptions, config
+from pydapr.blocks.actors import TypeOptions, config
 from pydapr.blocks.actors.call import Actors
 from pydapr.blocks.actors.hosting import Here
 from pydapr.blocks.actors.placed import Placed
@@ -21,6 +21,7 @@ from pydapr.blocks.actors.state import ActorState
 from pydapr.blocks.actors.streams import Streams
 from pydapr.blocks.actors.timers import Timers
 from pydapr.daprd import flags
+from pydapr.lib.actors import Host
 from pydapr.net import dial, http2_pool
 from pydapr.observe import logging
 from pydapr.peers import placement

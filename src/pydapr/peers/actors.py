@@ -4,13 +4,11 @@ The remote of `blocks.actors.call`, made by `daprd.actors`; goes on to `net.http
 `peers.sidecar`. As with the original (v1.18.3, `pkg/actors/router`), so that an original may stand on the other side.
 """
 
-from typing import Protocol
-
 from pydapr.app.channel import Answer, Call
 from pydapr.errors import Code, RpcError
+from pydapr.lib.actors import CANCELLED, Actor, Host, Reminder
 from pydapr.net import http2_client
 from pydapr.net.body import Body, BodyError, Disconnected, TooLarge
-from pydapr.peers.scheduling import Packed
 from pydapr.peers.sidecar import Sidecars
 from pydapr.wire import grpc, invocation
 from pydapr.wire import headers as names
@@ -20,48 +18,6 @@ CALL, REMIND = SERVICE + b"CallActor", SERVICE + b"CallActorReminder"
 
 CALLBACK = b"\xa2\x06"
 """Field 100 of `Reminder`: what the app is to do for a timer. The original has none, and passes over ours."""
-
-CANCELLED = "reminder has been canceled"
-"""How a sidecar says that the app wants no more of a reminder."""
-
-
-class Host(Protocol):
-    """Where an actor lives (`blocks.actors.Host`)."""
-
-    @property
-    def address(self) -> str: ...
-    @property
-    def app_id(self) -> str: ...
-
-
-class Actor(Protocol):
-    """An actor (`blocks.actors.Actor`)."""
-
-    @property
-    def type(self) -> str: ...
-    @property
-    def id(self) -> str: ...
-
-
-class Reminder(Protocol):
-    """What is due (`blocks.actors.Reminder`)."""
-
-    @property
-    def actor(self) -> Actor: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def data(self) -> Packed | None: ...
-    @property
-    def due_time(self) -> str: ...
-    @property
-    def period(self) -> str: ...
-    @property
-    def callback(self) -> str: ...
-    @property
-    def is_timer(self) -> bool: ...
-    @property
-    def skips_turn(self) -> bool: ...
 
 
 class ActorSidecars:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from google.protobuf import any_pb2, duration_pb2
 
-from pydapr.peers.scheduling import Due, FailurePolicy, Job, NamedJob, Owner, Packed
+from pydapr.lib.actors import Packed
+from pydapr.peers.scheduling import Due, FailurePolicy, Job, NamedJob, Owner
 from pydapr.proto.dapr.proto.common.v1 import common_pb2
 from pydapr.proto.dapr.proto.scheduler.v1 import scheduler_pb2
 

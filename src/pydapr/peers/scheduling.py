@@ -7,14 +7,8 @@ of what is due as `Due`.
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from pydapr.lib.actors import Packed
 from pydapr.lib.record import Record
-
-
-class Packed(Record):
-    """A google.protobuf.Any: what it is, and its bytes."""
-
-    type_url: str
-    value: bytes
 
 
 class FailurePolicy(Record):

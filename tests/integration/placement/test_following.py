@@ -22,6 +22,7 @@ from tests.integration import harness
 from pydapr.blocks import actors
 from pydapr.blocks.actors import placed
 from pydapr.errors import ActorRuntimeClosed, NoAddress, RpcError
+from pydapr.lib.actors import Actor, Host
 from pydapr.net import dial, grpc_client, http2_pool
 from pydapr.peers import placement
 from pydapr.proto.dapr.proto.placement.v1 import placement_pb2
@@ -88,7 +89,7 @@ class Member(actors.Hosted):
         self.address = f"127.0.0.1:{number}"
         self._world = world
         self._types = types
-        self.placed = placed.Placed(actors.Host(self.address, "app"), self)
+        self.placed = placed.Placed(Host(self.address, "app"), self)
         me = placement.Me(self.address, "app", "default")
         self.client = placement.Client(addresses, dial.address, False, me, self.placed, self.types, 30.0)
         self.client.on_ready = self._ready
@@ -102,7 +103,7 @@ class Member(actors.Hosted):
     def types(self) -> Sequence[str]:
         return self._types
 
-    async def halt(self, stays: Callable[[actors.Actor], bool]) -> None:
+    async def halt(self, stays: Callable[[Actor], bool]) -> None:
         active = self._world.active
         for actor in [actor for actor, where in active.items() if where is self and not stays(actor)]:
             await asyncio.sleep(0)
@@ -122,7 +123,7 @@ class World:
 
     def __init__(self, placements: Placements) -> None:
         self.placements = placements
-        self.active: dict[actors.Actor, Member] = {}
+        self.active: dict[Actor, Member] = {}
         self.members: dict[str, Member] = {}
         self.calls = 0
         self.longest = 0.0
@@ -149,7 +150,7 @@ class World:
         chance = random.Random(seed)
         while True:
             member = chance.choice([*self.members.values()])
-            actor = actors.Actor("t", chance.choice(IDS))
+            actor = Actor("t", chance.choice(IDS))
             begun = time.monotonic()
             async with asyncio.timeout(LIMIT):
                 with contextlib.suppress(NoAddress, ActorRuntimeClosed):
@@ -160,7 +161,7 @@ class World:
             self.longest = max(self.longest, time.monotonic() - begun)
             await asyncio.sleep(0.001)
 
-    def _forward(self, claim: actors.Claim, actor: actors.Actor) -> actors.Claim:
+    def _forward(self, claim: actors.Claim, actor: Actor) -> actors.Claim:
         """What the sidecar says that a call goes to: one that has not the actor now refuses."""
         there = self.members.get(claim.host.address)
         found = there.placed.claim_now(actor) if there is not None else None
@@ -168,7 +169,7 @@ class World:
             raise ActorRuntimeClosed
         return found
 
-    async def _turn(self, claim: actors.Claim, actor: actors.Actor) -> None:
+    async def _turn(self, claim: actors.Claim, actor: Actor) -> None:
         try:
             member = self.members[claim.host.address]
             where = self.active.setdefault(actor, member)
@@ -201,7 +202,7 @@ class World:
     @staticmethod
     def _knows(member: Member, names: set[str]) -> bool:
         try:
-            claims = [member.placed.claim_now(actors.Actor("t", name)) for name in IDS]
+            claims = [member.placed.claim_now(Actor("t", name)) for name in IDS]
         except NoAddress:
             return False
         hosts = {claim.host.address for claim in claims if claim is not None}
@@ -297,7 +298,7 @@ async def test_types_that_come_later_are_found_and_those_that_go_are_not(world: 
     async with asyncio.timeout(LIMIT):
         while True:
             with contextlib.suppress(NoAddress):
-                assert (await other.placed.claim(actors.Actor("u", "1"))).host.address == member.address
+                assert (await other.placed.claim(Actor("u", "1"))).host.address == member.address
                 break
             await asyncio.sleep(0.01)
     member._types = []
@@ -306,7 +307,7 @@ async def test_types_that_come_later_are_found_and_those_that_go_are_not(world: 
     async with asyncio.timeout(LIMIT):
         with pytest.raises(NoAddress):
             while True:
-                await other.placed.claim(actors.Actor("u", "1"))
+                await other.placed.claim(Actor("u", "1"))
                 await asyncio.sleep(0.01)
 
 
@@ -332,7 +333,7 @@ async def test_a_sidecar_that_stands_still_holds_up_none_but_the_actors_that_mov
             pass
         calls = world.calls
         await world.until(lambda: world.calls > calls + 200)  # within the round that it holds up
-        found = [member.placed.claim_now(actors.Actor("t", name)) for member in members for name in IDS]
+        found = [member.placed.claim_now(Actor("t", name)) for member in members for name in IDS]
         assert any(found)
         await world.agreed()
 

@@ -8,10 +8,9 @@ import pytest
 
 from pydapr.app.actors import HttpActors
 from pydapr.app.channel import Answer, AppChannel, AppUnreachable, Call
-from pydapr.blocks.actors import Actor, Reminder
 from pydapr.errors import ActorInvokeFailed
+from pydapr.lib.actors import Actor, Packed, Reminder
 from pydapr.net.body import Body
-from pydapr.peers.scheduling import Packed
 from pydapr.policy.resiliency import Names, Resiliency
 
 CAT = Actor("Cat", "a b")

@@ -7,9 +7,10 @@ import pytest
 from pydapr.app import jobs as app_jobs
 from pydapr.blocks.jobs import Deliveries, Jobs
 from pydapr.errors import Code, DaprError, RpcError
+from pydapr.lib.actors import Packed
 from pydapr.observe.metrics import Registry
 from pydapr.observe.metrics_jobs import JobMetrics
-from pydapr.peers.scheduling import Due, Job, NamedJob, Owner, Packed, Scheduling
+from pydapr.peers.scheduling import Due, Job, NamedJob, Owner, Scheduling
 
 
 class Keeper(Scheduling):

@@ -2,10 +2,9 @@
 
 from pydapr.api import internal_actors
 from pydapr.app.channel import Call
-from pydapr.blocks.actors import Actor, Reminder
+from pydapr.lib.actors import Actor, Packed, Reminder
 from pydapr.net.body import Body
 from pydapr.peers import actors
-from pydapr.peers.scheduling import Packed
 from pydapr.proto.dapr.proto.internals.v1 import service_invocation_pb2 as pb
 from pydapr.wire import invocation
 

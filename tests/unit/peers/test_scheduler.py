@@ -7,9 +7,10 @@ import pytest
 from tests.unit.peers.fake_scheduler import FakeScheduler, refusing
 
 from pydapr.errors import Code, RpcError
+from pydapr.lib.actors import Packed
 from pydapr.net import dial, http2_pool
 from pydapr.peers import job_streams, scheduler
-from pydapr.peers.scheduling import Due, FailurePolicy, Job, Owner, Packed
+from pydapr.peers.scheduling import Due, FailurePolicy, Job, Owner
 from pydapr.proto.dapr.proto.scheduler.v1 import scheduler_pb2 as pb
 
 Made = Callable[..., Awaitable[FakeScheduler]]

@@ -3,11 +3,11 @@
 from pydapr.api.grpc import unary
 from pydapr.app import paths
 from pydapr.app.channel import Call
-from pydapr.blocks.actors import Actor
 from pydapr.blocks.actors.call import Actors
 from pydapr.blocks.actors.state import ActorState, refuse_reserved
 from pydapr.components.state import Delete, Set
 from pydapr.errors import Code, RpcError, StateOperationUnknown
+from pydapr.lib.actors import Actor
 from pydapr.net.body import Body
 from pydapr.net.http2_server import ServerExchange
 from pydapr.wire import headers as names

@@ -7,9 +7,8 @@ import base64
 from typing import TYPE_CHECKING
 
 from pydapr.api.grpc import unary
-from pydapr.blocks.actors import Actor
+from pydapr.lib.actors import Actor, Packed
 from pydapr.net.http2_server import ServerExchange
-from pydapr.peers.scheduling import Packed
 from pydapr.wire import anyvalues
 
 if TYPE_CHECKING:

@@ -3,11 +3,11 @@
 from pydapr.api.http.errors import JSON
 from pydapr.app import paths
 from pydapr.app.channel import Call
-from pydapr.blocks.actors import Actor
 from pydapr.blocks.actors.call import Actors
 from pydapr.blocks.actors.state import ActorState, refuse_reserved
 from pydapr.errors import ActorInvokeFailed, BadRequest, MalformedRequest, RpcError
 from pydapr.lib import urls
+from pydapr.lib.actors import Actor
 from pydapr.net.body import BodyError, TooLarge
 from pydapr.net.exchange import Exchange
 from pydapr.wire import headers as names

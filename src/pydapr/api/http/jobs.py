@@ -11,8 +11,9 @@ from pydapr.api.http.errors import JSON
 from pydapr.blocks.jobs import Jobs
 from pydapr.errors import Internal
 from pydapr.lib import urls
+from pydapr.lib.actors import Packed
 from pydapr.net.exchange import Exchange
-from pydapr.peers.scheduling import Job, Packed
+from pydapr.peers.scheduling import Job
 
 if TYPE_CHECKING:
     from pydapr.proto.dapr.proto.internals.v1 import jobs_pb2

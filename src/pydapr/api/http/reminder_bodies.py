@@ -7,8 +7,9 @@ import msgspec
 
 from pydapr.blocks.actors.reminders import Wanted
 from pydapr.errors import MalformedRequest
+from pydapr.lib.actors import Packed
 from pydapr.lib.record import Record
-from pydapr.peers.scheduling import FailurePolicy, Packed
+from pydapr.peers.scheduling import FailurePolicy
 from pydapr.wire import anyvalues
 
 BEFORE = "failed deserializing HTTP body: "

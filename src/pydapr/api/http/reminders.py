@@ -7,9 +7,9 @@ behind the document. Data go through as they came.
 from typing import TYPE_CHECKING
 
 from pydapr.api.http.errors import JSON, encode
-from pydapr.blocks.actors import Actor
 from pydapr.errors import BodyUnreadable
 from pydapr.lib import urls
+from pydapr.lib.actors import Actor
 from pydapr.net.body import TooLarge
 from pydapr.net.exchange import Exchange
 from pydapr.wire import anyvalues

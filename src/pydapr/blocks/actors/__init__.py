@@ -10,27 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from pydapr.app.channel import Answer, Call
+from pydapr.lib.actors import Actor, Host, Reminder
 from pydapr.lib.record import Record
-from pydapr.peers.scheduling import Packed
-
-
-class Actor(Record):
-    """One actor."""
-
-    type: str
-    id: str
-
-    @property
-    def key(self) -> str:
-        """`type||id`, as messages and keys have it."""
-        return f"{self.type}||{self.id}"
-
-
-class Host(Record):
-    """Where actors live: the internal port of a sidecar, and its app."""
-
-    address: str
-    app_id: str
 
 
 class Moved(Exception):
@@ -98,21 +79,6 @@ class Hosted(ABC):
     @abstractmethod
     def drain(self, actor_type: str) -> float:
         """Seconds that calls under way to actors of a type may take when these have to go; 0 for none at all."""
-
-
-class Reminder(Record):
-    """A reminder or timer that is due, or is asked about."""
-
-    actor: Actor
-    name: str
-    data: Packed | None = None
-    due_time: str = ""
-    period: str = ""
-    callback: str = ""
-    """Of timers only."""
-    is_timer: bool = False
-    skips_turn: bool = False
-    """Whether it does not wait for the actor's turn; only for actors of workflows."""
 
 
 class Target(Protocol):

@@ -10,9 +10,10 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 from pydapr.app.channel import Answer, Call
-from pydapr.blocks.actors import Actor, Claim, Host, Moved, Placed, Reminder
+from pydapr.blocks.actors import Claim, Moved, Placed
 from pydapr.blocks.actors.hosting import Here
 from pydapr.errors import ActorInvokeFailed, ActorRuntimeClosed, Code, DaprError, NoAddress, RpcError
+from pydapr.lib.actors import Actor, Host, Reminder
 from pydapr.policy.breaker import Refused
 from pydapr.policy.resiliency import Definition, Resiliency
 from pydapr.policy.runner import DeadlineExceeded, Runner

@@ -13,9 +13,10 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, S
 from typing import TYPE_CHECKING, TypeVar
 
 from pydapr.app.channel import Answer, Call
-from pydapr.blocks.actors import Actor, Hosting, Moved, Reminder, Target, TypeOptions
+from pydapr.blocks.actors import Hosting, Moved, Target, TypeOptions
 from pydapr.blocks.actors.turns import CLOSED, Turns
 from pydapr.errors import ActorInstanceMissing, DaprError, RpcError
+from pydapr.lib.actors import Actor, Reminder
 from pydapr.net import tasks
 from pydapr.observe import logging
 from pydapr.wire import headers as names

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pydapr.blocks import actors
 from pydapr.blocks.actors import table
 from pydapr.errors import ActorRuntimeClosed, NoAddress
+from pydapr.lib.actors import Actor, Host
 from pydapr.net import keepalive
 from pydapr.observe import logging
 
@@ -36,7 +37,7 @@ class _Elsewhere(actors.Claim):
 
     is_here = False
 
-    def __init__(self, host: actors.Host) -> None:
+    def __init__(self, host: Host) -> None:
         self.host = host
 
     def release(self) -> None:
@@ -53,7 +54,7 @@ class _Here(actors.Claim):
 
     is_here = True
 
-    def __init__(self, host: actors.Host, among: "_Claims") -> None:
+    def __init__(self, host: Host, among: "_Claims") -> None:
         self.host = host
         self._among = among
         self._told: Callable[[], None] | None = None
@@ -93,7 +94,7 @@ class _Claims:
 class Placed(actors.Placed):
     """What this sidecar knows. `me` is how others reach it, `hosted` what lives here."""
 
-    def __init__(self, me: actors.Host, hosted: actors.Hosted) -> None:
+    def __init__(self, me: Host, hosted: actors.Hosted) -> None:
         self._me = me
         self._my_names = _names(me.address)
         self._hosted = hosted
@@ -109,7 +110,7 @@ class Placed(actors.Placed):
 
     # -- for whoever calls actors --
 
-    async def claim(self, actor: actors.Actor) -> actors.Claim:
+    async def claim(self, actor: Actor) -> actors.Claim:
         """See `actors.Placed`. Raises `ActorRuntimeClosed` once the sidecar ends."""
         while True:
             claim = self.claim_now(actor)
@@ -117,7 +118,7 @@ class Placed(actors.Placed):
                 return claim
             await self._change()
 
-    def claim_now(self, actor: actors.Actor) -> actors.Claim | None:
+    def claim_now(self, actor: Actor) -> actors.Claim | None:
         if keepalive.now() > self._doubtful_at:
             self._is_in_doubt = True
             return None
@@ -142,7 +143,7 @@ class Placed(actors.Placed):
                 return False
         return True
 
-    def is_here(self, actor: actors.Actor) -> bool:
+    def is_here(self, actor: Actor) -> bool:
         name = self._table.find(actor.type, actor.id)
         return name is not None and name in self._my_names
 
@@ -151,7 +152,7 @@ class Placed(actors.Placed):
         return self._is_ready
 
     def _remember(self, found: tuple[str, str]) -> _Elsewhere:
-        made = self._hosts[found] = _Elsewhere(actors.Host(*found))
+        made = self._hosts[found] = _Elsewhere(Host(*found))
         return made
 
     async def _change(self) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from pydapr.app import paths
-from pydapr.blocks.actors import Actor, Moved, Reminder
+from pydapr.blocks.actors import Moved
 from pydapr.blocks.actors.errors import (
     NotHosted,
     ReminderExists,
@@ -23,10 +23,11 @@ from pydapr.blocks.actors.errors import (
 from pydapr.blocks.actors.state import refuse_reserved
 from pydapr.errors import BadRequest, Code, DaprError, RpcError
 from pydapr.lib import durations, periods
+from pydapr.lib.actors import Actor, Packed, Reminder
 from pydapr.lib.record import Record
 from pydapr.observe import logging
 from pydapr.observe.metrics_actors import ActorMetrics
-from pydapr.peers.scheduling import Due, FailurePolicy, Job, Owner, Packed, Scheduling
+from pydapr.peers.scheduling import Due, FailurePolicy, Job, Owner, Scheduling
 
 log = logging.get("dapr.runtime.actor.reminders.scheduler")
 due_log = logging.get("dapr.runtime.scheduler.cluster")

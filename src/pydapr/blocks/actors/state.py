@@ -9,7 +9,6 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from pydapr.blocks.actors import Actor
 from pydapr.blocks.actors.call import Actors
 from pydapr.blocks.actors.hosting import Here
 from pydapr.blocks.state import Store
@@ -22,6 +21,7 @@ from pydapr.errors import (
     ActorStateSaveFailed,
     ActorTypeReserved,
 )
+from pydapr.lib.actors import Actor
 from pydapr.policy import resiliency
 from pydapr.policy.breaker import Refused
 from pydapr.policy.runner import DeadlineExceeded, Runner

@@ -13,8 +13,9 @@ from contextlib import contextmanager
 
 from pydapr.app.actor_stream import Connection, Connections, Disconnected, Write
 from pydapr.app.channel import Answer, Call, Header
-from pydapr.blocks.actors import Actor, Hosting, Moved, Reminder, Target, TypeOptions
+from pydapr.blocks.actors import Hosting, Moved, Target, TypeOptions
 from pydapr.errors import ActorInvokeFailed, Code
+from pydapr.lib.actors import Actor, Reminder
 from pydapr.net.body import Body
 from pydapr.observe import logging
 from pydapr.policy.resiliency import Resiliency

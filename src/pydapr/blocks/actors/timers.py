@@ -14,15 +14,14 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from pydapr.blocks.actors import Actor, Reminder
 from pydapr.blocks.actors.errors import TimerNotCreated
 from pydapr.blocks.actors.reminders import Calls, check_name
 from pydapr.blocks.actors.state import refuse_reserved
 from pydapr.lib import periods
+from pydapr.lib.actors import Actor, Packed, Reminder
 from pydapr.net import tasks
 from pydapr.observe import logging
 from pydapr.observe.metrics_actors import ActorMetrics
-from pydapr.peers.scheduling import Packed
 
 log = logging.get("dapr.runtime.actors.timers.inmemory")
 

@@ -3,8 +3,8 @@
 import pytest
 
 from pydapr.api.grpc import actors
-from pydapr.blocks.actors import Actor
 from pydapr.errors import RpcError
+from pydapr.lib.actors import Actor
 from pydapr.proto.dapr.proto.runtime.v1 import actors_pb2
 
 

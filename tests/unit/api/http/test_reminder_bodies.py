@@ -5,7 +5,8 @@ import pytest
 from pydapr.api.http import reminder_bodies
 from pydapr.blocks.actors.reminders import Wanted
 from pydapr.errors import MalformedRequest
-from pydapr.peers.scheduling import FailurePolicy, Packed
+from pydapr.lib.actors import Packed
+from pydapr.peers.scheduling import FailurePolicy
 from pydapr.wire import anyvalues
 
 

@@ -6,11 +6,11 @@ import pytest
 from tests.unit.blocks.actors.world import HERE, THERE, FakePlaced, FakeTarget, call, options, until
 
 from pydapr.app.channel import Answer, Call
-from pydapr.blocks.actors import Actor, Host, Reminder
 from pydapr.blocks.actors import call as calls
 from pydapr.blocks.actors.call import Actors, Lost
 from pydapr.blocks.actors.hosting import Here
 from pydapr.errors import ActorInvokeFailed, ActorRuntimeClosed, Code, NoAddress, RpcError
+from pydapr.lib.actors import Actor, Host, Reminder
 from pydapr.net.body import Body
 from pydapr.policy.resiliency import Names, Resiliency
 from pydapr.policy.retry import Retry

@@ -5,9 +5,10 @@ import asyncio
 import pytest
 from tests.unit.blocks.actors.world import LIMIT, FakeTarget, call, options, until
 
-from pydapr.blocks.actors import Actor, Moved, Reentrancy, Reminder, hosting
+from pydapr.blocks.actors import Moved, Reentrancy, hosting
 from pydapr.blocks.actors.hosting import Here
 from pydapr.errors import ActorInstanceMissing, ActorInvokeFailed, ActorStackTooDeep
+from pydapr.lib.actors import Actor, Reminder
 from pydapr.net import tasks
 
 CAT = Actor("Cat", "1")

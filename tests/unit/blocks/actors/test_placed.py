@@ -10,9 +10,10 @@ import pytest
 from pydapr.blocks import actors
 from pydapr.blocks.actors import placed
 from pydapr.errors import ActorRuntimeClosed, NoAddress
+from pydapr.lib.actors import Actor, Host
 
-ME = actors.Host("127.0.0.1:1", "me")
-OTHER = actors.Host("10.0.0.2:2", "other")
+ME = Host("127.0.0.1:1", "me")
+OTHER = Host("10.0.0.2:2", "other")
 MINE = {ME.address: ME.app_id}
 BOTH = MINE | {OTHER.address: OTHER.app_id}
 IDS = [str(number) for number in range(100)]
@@ -23,14 +24,14 @@ class Here(actors.Hosted):
 
     def __init__(self, seconds: float = 60.0) -> None:
         self.seconds = seconds
-        self.halts: list[Callable[[actors.Actor], bool]] = []
+        self.halts: list[Callable[[Actor], bool]] = []
         self.goes = asyncio.Event()
         self.goes.set()
 
     def types(self) -> Sequence[str]:
         return []
 
-    async def halt(self, stays: Callable[[actors.Actor], bool]) -> None:
+    async def halt(self, stays: Callable[[Actor], bool]) -> None:
         self.halts.append(stays)
         await self.goes.wait()
 
@@ -38,8 +39,8 @@ class Here(actors.Hosted):
         return self.seconds
 
 
-def _actor(name: str, actor_type: str = "t") -> actors.Actor:
-    return actors.Actor(actor_type, name)
+def _actor(name: str, actor_type: str = "t") -> Actor:
+    return Actor(actor_type, name)
 
 
 async def _settled(hosted: Here, members: dict[str, dict[str, str]] | None = None) -> placed.Placed:

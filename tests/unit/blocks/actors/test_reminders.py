@@ -6,13 +6,13 @@ from typing import Any, TypeVar
 
 import pytest
 
-from pydapr.blocks.actors import Actor, Reminder
 from pydapr.blocks.actors import errors as words
 from pydapr.blocks.actors.reminders import Kept, Reminders, Wanted
 from pydapr.errors import ActorTypeReserved, BadRequest, Code, DaprError, NoAddress, RpcError
+from pydapr.lib.actors import Actor, Packed, Reminder
 from pydapr.observe.metrics import Registry
 from pydapr.observe.metrics_actors import ActorMetrics
-from pydapr.peers.scheduling import Due, FailurePolicy, Job, NamedJob, Owner, Packed, Scheduling
+from pydapr.peers.scheduling import Due, FailurePolicy, Job, NamedJob, Owner, Scheduling
 
 T = TypeVar("T")
 

@@ -4,7 +4,6 @@ import pytest
 from tests.unit.blocks.actors.test_call import FakeRemote
 from tests.unit.blocks.actors.world import FakePlaced, FakeTarget, call, options
 
-from pydapr.blocks.actors import Actor
 from pydapr.blocks.actors.call import Actors
 from pydapr.blocks.actors.hosting import Here
 from pydapr.blocks.actors.state import ActorState
@@ -18,6 +17,7 @@ from pydapr.errors import (
     ActorStateSaveFailed,
     ActorTypeReserved,
 )
+from pydapr.lib.actors import Actor
 
 CAT = Actor("Cat", "1")
 

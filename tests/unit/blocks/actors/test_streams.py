@@ -8,9 +8,10 @@ import pytest
 
 from pydapr.app.actor_stream import Connection
 from pydapr.app.channel import Answer, Call
-from pydapr.blocks.actors import Actor, Hosting, Moved, Reentrancy, Reminder, Target, TypeOptions
+from pydapr.blocks.actors import Hosting, Moved, Reentrancy, Target, TypeOptions
 from pydapr.blocks.actors.streams import AppGone, Session, Streams, metadata
 from pydapr.errors import ActorInvokeFailed, Code
+from pydapr.lib.actors import Actor, Reminder
 from pydapr.net.body import Body
 from pydapr.policy import resiliency
 from pydapr.proto.dapr.proto.runtime.v1 import actors_pb2

@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable
 import pytest
 from tests.unit.blocks.actors import given_time
 
-from pydapr.blocks.actors import Actor, Reminder
 from pydapr.blocks.actors.errors import TimerNotCreated
 from pydapr.blocks.actors.timers import Timers
 from pydapr.errors import ActorTypeReserved, BadRequest
 from pydapr.lib import periods
+from pydapr.lib.actors import Actor, Reminder
 from pydapr.observe.metrics import Registry
 from pydapr.observe.metrics_actors import ActorMetrics
 

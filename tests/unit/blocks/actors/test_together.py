@@ -7,11 +7,11 @@ import pytest
 from tests.unit.blocks.actors.world import call, options
 
 from pydapr.app.channel import Answer, Call
-from pydapr.blocks.actors import Actor, Host, Reminder
 from pydapr.blocks.actors.call import Actors
 from pydapr.blocks.actors.hosting import Here
 from pydapr.blocks.actors.placed import Placed
 from pydapr.errors import DaprError, RpcError
+from pydapr.lib.actors import Actor, Host, Reminder
 from pydapr.net import tasks
 from pydapr.net.body import Body
 

@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Callable
 
 from pydapr.app.channel import Answer, Call
-from pydapr.blocks.actors import Actor, Claim, Host, Placed, Reentrancy, Reminder, TypeOptions
+from pydapr.blocks.actors import Claim, Placed, Reentrancy, TypeOptions
 from pydapr.errors import NoAddress
+from pydapr.lib.actors import Actor, Host, Reminder
 from pydapr.net.body import Body
 
 LIMIT = 10.0
