@@ -21,6 +21,9 @@ PublicKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey | rsa.RSAPublic
 MAX_PATH = 8
 """Certificates between one and its root; a longer chain is none."""
 
+_CURVES = ("secp224r1", "secp256r1", "secp384r1", "secp521r1")
+"""Those that Go knows."""
+
 _KEY_LABELS = ("PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY")
 
 
@@ -68,8 +71,8 @@ def read_key(data: bytes) -> PrivateKey:
 def _certificate(content: bytes) -> x509.Certificate:
     try:
         certificate = x509.load_der_x509_certificate(content)
-        certificate.extensions.__len__()  # they are read when first asked for
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        _ = certificate.extensions, certificate.subject, certificate.issuer  # they are read when first asked for
+    except Exception as error:  # the library has many: ValueError, TypeError, InvalidVersion, DuplicateExtension...
         raise Invalid(f"certificate cannot be read: {error}") from None
     return certificate
 
@@ -84,6 +87,19 @@ def encode_key(key: PrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
+
+
+def public_key(signed: x509.Certificate | x509.CertificateSigningRequest) -> PublicKey:
+    """The key that is signed, of a kind and on a curve that peers can use. Raises `Invalid`."""
+    try:
+        key = signed.public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise Invalid(f"unrecognised public key: {error}") from None
+    if not isinstance(key, PublicKey):
+        raise Invalid(f"unrecognised public key type: {type(key).__name__}")
+    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name not in _CURVES:
+        raise Invalid(f"x509: unsupported elliptic curve {key.curve.name}")
+    return key
 
 
 def public_bytes(key: PublicKey) -> bytes:

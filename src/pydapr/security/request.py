@@ -5,14 +5,13 @@ known to it by a token, or not at all. What is sent is what the original sends (
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pydapr.errors import Code, RpcError
 from pydapr.net import grpc_client, http2_pool
-from pydapr.proto.dapr.proto.sentry.v1 import sentry_pb2
 from pydapr.security import pem, spiffe, svid, tls, trust
-from pydapr.wire import http2
+from pydapr.wire import http2, signing
 
 if TYPE_CHECKING:
     import ssl
@@ -30,6 +29,9 @@ _TRY_AGAIN = (Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED, Code.DEADLINE_EXCEEDED)
 
 Token = Callable[[], tuple[str, int]]
 """The token now, and the number of the validator that it is for (`token.read`). Raises `OSError`, `ValueError`."""
+
+Around = Callable[[bytes, bytes, Awaitable[bytes]], Awaitable[bytes]]
+"""Stands around a call of a method, given with its path and its message."""
 
 
 class Sentry:
@@ -52,6 +54,7 @@ class Sentry:
         self._asks = asks
         self._token = token
         self._jwt_audiences = jwt_audiences
+        self.around: Around = lambda path, message, work: work
 
     async def __call__(self, request: bytes) -> svid.Issued:
         """What sentry issues for a signing request. Raises `svid.Unavailable`, of it `Unreached`."""
@@ -68,14 +71,13 @@ class Sentry:
             token, validator = self._token()
         except (OSError, ValueError) as error:
             raise svid.WithoutToken(f"error obtaining token: {error}") from None
-        message = sentry_pb2.SignCertificateRequest(
+        return signing.Request(
             **self._asks,
             token=token,
-            token_validator=sentry_pb2.SignCertificateRequest.TokenValidator.Name(validator),
+            token_validator=validator,
             certificate_signing_request=pem.encode("CERTIFICATE REQUEST", request),
             jwt_audiences=self._jwt_audiences,
-        )
-        return message.SerializeToString()
+        ).encode()
 
     def _context(self) -> "ssl.SSLContext":
         ways = trust.in_turn(self.anchors)
@@ -90,7 +92,8 @@ class Sentry:
             try:
                 connection = await pool.connection(self._address)
                 try:
-                    return await grpc_client.call(connection, METHOD, self._address, message, TRY_SECONDS)
+                    work = grpc_client.call(connection, METHOD, self._address, message, TRY_SECONDS)
+                    return await self.around(METHOD, message, work)
                 finally:
                     connection.transport.abort()  # there is no second request, and a farewell takes a round trip
                     await asyncio.sleep(0)  # by then the socket is closed
@@ -116,19 +119,17 @@ def who(environ: Mapping[str, str], app_id: str, control_plane: spiffe.Id, names
 
 def _issued(data: bytes) -> svid.Issued:
     """Raises `svid.Unavailable`."""
-    from google.protobuf.message import DecodeError
-
     try:
-        answer = sentry_pb2.SignCertificateResponse.FromString(data)
-    except DecodeError as error:
+        answer = signing.Answer.decode(data)
+    except signing.Invalid as error:
         raise svid.Unavailable(f"error from sentry SignCertificate: {error}") from None
-    tokens = {audience: token.value for audience, token in answer.per_audience_jwts.items()}
+    tokens = answer.jwt_by_audience
     try:
-        if answer.jwt.value and not svid.audiences(svid.claims(answer.jwt.value)):
+        if answer.jwt and not svid.audiences(svid.claims(answer.jwt)):
             raise svid.Unavailable("JWT audience is empty")
         for audience, token in tokens.items():
             if svid.audiences(svid.claims(token)) != [audience]:
                 raise svid.Unavailable("JWT audience mismatch")
     except ValueError as error:
         raise svid.Unavailable(f"error parsing JWT: {error}") from None
-    return svid.Issued(answer.workload_certificate, answer.jwt.value, tokens)
+    return svid.Issued(answer.workload_certificate, answer.jwt, tokens)

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -42,11 +41,9 @@ class Authority:
     ) -> tuple[bytes, datetime.datetime]:
         """The chain in PEM for `own` and its host `names`, and until when it holds. Raises `CannotSign`."""
         try:
-            key = request.public_key()
-        except (UnsupportedAlgorithm, ValueError) as error:
+            key = certificates.public_key(request)
+        except certificates.Invalid as error:
             raise CannotSign(str(error)) from None
-        if not isinstance(key, certificates.PublicKey):
-            raise CannotSign(f"unsupported public key type: {type(key).__name__}")
         until = (now + self._life).replace(microsecond=0)
         builder = (
             x509.CertificateBuilder()

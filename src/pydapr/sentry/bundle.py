@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ed25519
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 from pydapr.lib.record import Record
 from pydapr.security import certificates, spiffe
@@ -20,6 +20,10 @@ CA_LIFE = datetime.timedelta(days=365)
 
 class Refused(Exception):
     """The files cannot be used; the text says why and that they are left alone."""
+
+
+class Missing(Refused):
+    """Some of the files are there and others are not."""
 
 
 class Bundle(Record):
@@ -32,6 +36,14 @@ class Bundle(Record):
     @property
     def issuer(self) -> x509.Certificate:
         return self.chain[0]
+
+    @property
+    def end(self) -> datetime.datetime:
+        """From when on nothing that is signed is valid any more."""
+        roots = certificates.read_all(self.anchors)
+        above = [root for root in roots if certificates.is_signed_by(self.chain[-1], root)]
+        last = max((root.not_valid_after_utc for root in above), default=self.issuer.not_valid_after_utc)
+        return min(last, *(one.not_valid_after_utc for one in self.chain))
 
 
 # -- reading --
@@ -50,7 +62,15 @@ def load(read: Read, ca_file: str, issuer_file: str, key_file: str, now: datetim
     try:
         return verified(anchors, chain, key, now)
     except certificates.Invalid as error:
-        raise Refused(f"failed to verify CA bundle: {error}") from None
+        raise Refused(f"failed to verify CA bundle: {error}{advice(ca_file, issuer_file, key_file)}") from None
+
+
+def advice(*paths: str) -> str:
+    """What to do about files that cannot be used."""
+    return (
+        f" ({', '.join(paths)}: nothing is overwritten; put there what belongs together, or move all of them away to "
+        "have them made anew)"
+    )
 
 
 def read_files(paths: Mapping[str, str]) -> list[bytes] | None:
@@ -72,9 +92,9 @@ def read_files(paths: Mapping[str, str]) -> list[bytes] | None:
     raise missing(gone, [path for path in paths.values() if path not in gone])
 
 
-def missing(gone: Sequence[str], there: Sequence[str]) -> Refused:
+def missing(gone: Sequence[str], there: Sequence[str]) -> Missing:
     """What to say when a part is not there."""
-    return Refused(
+    return Missing(
         f"{', '.join(gone)} {'is' if len(gone) == 1 else 'are'} missing beside {', '.join(there)}: nothing is "
         "overwritten; bring back what is missing, or move the rest away to have all of it made anew"
     )
@@ -97,16 +117,44 @@ def verified(anchors: bytes, chain: bytes, key: bytes, now: datetime.datetime) -
     if certificates.is_signed_by(issuers[0], issuers[0]):
         raise certificates.Invalid("issuer chain is empty: the issuer is a root, not a certificate below one")
     private = certificates.read_key(key)
-    public = issuers[0].public_key()
-    if not isinstance(public, certificates.PublicKey):
-        raise certificates.Invalid(f"unrecognised public key type: {type(public).__name__}")
+    public = certificates.public_key(issuers[0])
     if certificates.public_bytes(private.public_key()) != certificates.public_bytes(public):
         raise certificates.Invalid("issuer key does not match issuer certificate")
     try:
         certificates.check_path(issuers, roots, now)
+        _check_limits(issuers, roots)
     except certificates.Invalid as error:
         raise certificates.Invalid(f"issuer chain does not belong to trust anchors: {error}") from None
     return Bundle(certificates.encode(roots), tuple(issuers), private)
+
+
+def _check_limits(chain: Sequence[x509.Certificate], roots: Sequence[x509.Certificate]) -> None:
+    """Whether those above allow what is to be signed below them. Raises `certificates.Invalid`."""
+    for below, one in enumerate(chain):
+        _check_limit(one, below)
+    faults = []
+    for root in roots:
+        if certificates.is_signed_by(chain[-1], root):
+            try:
+                _check_limit(root, len(chain))
+                return
+            except certificates.Invalid as error:
+                faults.append(error)
+    if faults:
+        raise faults[0]
+
+
+def _check_limit(authority: x509.Certificate, below: int) -> None:
+    """`below` is how many authorities stand between it and what is signed. Raises `certificates.Invalid`."""
+    extensions = {one.oid: one.value for one in authority.extensions}
+    constraints = extensions.get(ExtensionOID.BASIC_CONSTRAINTS)
+    if isinstance(constraints, x509.BasicConstraints):
+        if constraints.path_length is not None and constraints.path_length < below:
+            raise certificates.Invalid("x509: too many intermediates for path length constraint")
+    usages = extensions.get(ExtensionOID.EXTENDED_KEY_USAGE)
+    if isinstance(usages, x509.ExtendedKeyUsage):
+        if not {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE} & set(usages):
+            raise certificates.Invalid("x509: certificate specifies an incompatible key usage")
 
 
 # -- making --
@@ -178,21 +226,3 @@ def files(bundle: Bundle, ca_file: str, issuer_file: str, key_file: str) -> list
         (issuer_file, certificates.encode(bundle.chain)),
         (ca_file, bundle.anchors),
     ]
-
-
-def write_new(files: Sequence[tuple[str, bytes]]) -> None:
-    """Writes files that are not there yet, for our user only; all or none. Raises `Refused`."""
-    written: list[str] = []
-    try:
-        for path, content in files:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            written.append(path)
-            with open(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-    except OSError as error:
-        for path in written:
-            os.unlink(path)
-        reason = (error.strerror or str(error)).lower()
-        raise Refused(f"failed to write file {error.filename or files[len(written) - 1][0]}: {reason}") from None

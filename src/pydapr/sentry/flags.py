@@ -75,10 +75,12 @@ class Settings(Record):
     @property
     def files(self) -> tuple[str, ...]:
         """The files of the authority."""
-        wanted = [self.ca_file, self.issuer_file, self.issuer_key_file]
-        if self.jwt.enabled:
-            wanted += [self.jwt.key_file, self.jwt.jwks_file]
-        return tuple(wanted)
+        return self.places if self.jwt.enabled else self.places[:3]
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The files of an authority that has all that one can have."""
+        return self.ca_file, self.issuer_file, self.issuer_key_file, self.jwt.key_file, self.jwt.jwks_file
 
     @property
     def watched(self) -> tuple[str, ...]:

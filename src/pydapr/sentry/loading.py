@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pydapr.controlplane.process import Fatal
 from pydapr.observe import logging
 from pydapr.security import certificates, spiffe
-from pydapr.sentry import authority, configuration, flags, store
+from pydapr.sentry import authority, configuration, first_start, flags, store
 from pydapr.sentry import bundle as bundles
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 log = logging.get("dapr.sentry")
 ca_log = logging.get("dapr.sentry.ca")
+
+TRIES = 5
 
 New = list[tuple[str, bytes]]
 """Paths and contents of what is to be stored."""
@@ -32,8 +34,17 @@ class Loader:
 
     async def load(self, may_make: bool) -> tuple[authority.Authority, bool]:
         """The authority that is stored, and whether it is new: what is not there is made, if it may. Raises `Fatal`."""
-        new: New = []
         ca_log.info(f"Using {self._store.what} for trust bundle storage")
+        for _ in range(TRIES):
+            try:
+                return await self._load(may_make)
+            except first_start.Taken as error:
+                ca_log.info(f"Using what another sentry has made: {error}")
+        raise Fatal("error creating CA: others change it all the time")
+
+    async def _load(self, may_make: bool) -> tuple[authority.Authority, bool]:
+        """Raises `Fatal`, `first_start.Taken`."""
+        new: New = []
         try:
             await self._store.refresh()
             bundle = self._bundle(new, may_make)

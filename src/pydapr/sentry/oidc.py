@@ -5,6 +5,7 @@ answers is the original's (v1.18.3, `pkg/sentry/server/oidc`).
 """
 
 import json
+import re
 from urllib.parse import urljoin, urlsplit
 
 from pydapr.net.exchange import Exchange
@@ -16,6 +17,9 @@ log = logging.get("dapr.sentry.server.oidc.http")
 
 DISCOVERY = "/.well-known/openid-configuration"
 KEYS = "/jwks.json"
+
+_HOST = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
+"""What may stand in the URLs that others are to trust."""
 
 _JSON = ((b"content-type", b"application/json"), (b"cache-control", b"public, max-age=3600"))
 _TEXT = ((b"content-type", b"text/plain; charset=utf-8"), (b"x-content-type-options", b"nosniff"))
@@ -65,7 +69,11 @@ class OpenId:
         exchange.respond(200, _JSON, tokens.text(self.tokens.public))
 
     def _discovery(self, exchange: Exchange) -> None:
-        issuer = self._issuer or self._own(exchange)
+        host = self._host(exchange)
+        if not self._issuer and _HOST.fullmatch(host) is None:
+            exchange.respond(400, _TEXT, b"Invalid host\n")
+            return
+        issuer = self._issuer or f"{self._scheme}://{host}"
         document = {
             "issuer": issuer,
             "jwks_uri": urljoin(issuer, self._keys_path) if self._jwks_uri is None else self._jwks_uri,
@@ -77,12 +85,13 @@ class OpenId:
         }
         exchange.respond(200, _JSON, json.dumps(document, separators=(",", ":")).encode() + b"\n")
 
-    def _own(self, exchange: Exchange) -> str:
-        """Where we are called. The name that a proxy passes on counts only when a list of names has let it through."""
-        host = _field(exchange, b"host")
+    def _host(self, exchange: Exchange) -> str:
+        """How we are called. The name that a proxy passes on counts only when a list of names has let it through."""
         if self._hosts and "*" not in self._hosts:
-            host = _field(exchange, b"x-forwarded-host") or host
-        return f"{self._scheme}://{host}"
+            forwarded = _field(exchange, b"x-forwarded-host")
+            if forwarded:
+                return forwarded
+        return _field(exchange, b"host")
 
 
 def _field(exchange: Exchange, name: bytes) -> str:

@@ -97,7 +97,7 @@ class Sentry:
     def _store(self, api: "Api | None") -> store.Store:
         settings = self._settings
         if api is None:
-            return store.Folder()
+            return store.Folder(settings.places)
         jwks = [settings.jwt.jwks_file] if settings.jwt.enabled else []
         return store.Cluster(api, settings.namespace, [settings.ca_file, *jwks])
 
@@ -129,6 +129,9 @@ class Sentry:
                 current, _ = await loader.load(may_make=False)
                 await serving.take(current)
                 self._tell(current)
-                serving.load_openid_certificate()
             except Fatal as error:
                 log.error(f"{error}: what was there before stays in force")
+            try:
+                serving.load_openid_certificate()
+            except Fatal as fault:
+                log.error(f"{fault}: what was there before stays in force")

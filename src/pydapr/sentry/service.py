@@ -10,24 +10,26 @@ from collections.abc import Mapping
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from google.protobuf.message import DecodeError
 
 from pydapr.errors import Code, RpcError
 from pydapr.lib.record import Record
 from pydapr.net import grpc_server
 from pydapr.net.http2_server import ServerExchange
 from pydapr.observe import logging
-from pydapr.proto.dapr.proto.sentry.v1 import sentry_pb2
-from pydapr.security import pem, spiffe, token
+from pydapr.security import certificates, pem, spiffe, token
 from pydapr.sentry import authority, metrics, validators
 from pydapr.sentry.configuration import NAMES
+from pydapr.wire import signing
 
 log = logging.get("dapr.sentry.server")
 
 METHOD = b"/dapr.proto.sentry.v1.CA/SignCertificate"
 MAX_REQUEST = 4 << 20
-VALIDATE_SECONDS = 30.0
-"""How long a request may take whose caller gives no time."""
+MAX_SECONDS = 30.0
+"""How long a request may take, whatever its caller says."""
+
+MAX_AUDIENCES = 1000
+"""How many tokens one may ask for at once: each costs more than the certificate."""
 
 _LABELS = ("CERTIFICATE REQUEST", "CERTIFICATE")
 _SCHEDULERS = 3
@@ -63,7 +65,7 @@ class Service:
 
     async def _handle(self, exchange: ServerExchange) -> None:
         timeout = exchange.fields.get(b"grpc-timeout")
-        seconds = VALIDATE_SECONDS if timeout is None else grpc_server.seconds(timeout)
+        seconds = MAX_SECONDS if timeout is None else min(grpc_server.seconds(timeout), MAX_SECONDS)
         try:
             async with asyncio.timeout(seconds):
                 data = await grpc_server.read(exchange, MAX_REQUEST)
@@ -75,8 +77,8 @@ class Service:
     async def sign(self, data: bytes) -> bytes:
         """The answer to a request. Raises `RpcError`."""
         try:
-            request = sentry_pb2.SignCertificateRequest.FromString(data)
-        except DecodeError:
+            request = signing.Request.decode(data)
+        except signing.Invalid:
             text = "grpc: error unmarshalling request: proto: cannot parse invalid wire-format data"
             raise RpcError(Code.INTERNAL, text) from None
         self._counts.received.value += 1
@@ -86,10 +88,12 @@ class Service:
             self._counts.failed.value += 1
             raise
         self._counts.signed.value += 1
-        return answer.SerializeToString()
+        return answer
 
-    async def _sign(self, request: sentry_pb2.SignCertificateRequest) -> sentry_pb2.SignCertificateResponse:
+    async def _sign(self, request: signing.Request) -> bytes:
         who = f"{request.namespace}/{request.id}"
+        if len(request.jwt_audiences) > MAX_AUDIENCES:
+            raise RpcError(Code.INVALID_ARGUMENT, f"more than {MAX_AUDIENCES} audiences")
         trust_domain = await self._validate(request, who)
         wanted = _signing_request(request.certificate_signing_request)
         current = self.authority  # of one, whichever is loaded meanwhile, come certificate and tokens
@@ -101,19 +105,16 @@ class Service:
             log.error(f"Error signing identity: {error}")
             raise RpcError(Code.INTERNAL, "failed to sign certificate") from None
         log.debug(f"Successfully signed certificate for {who}")
-        answer = sentry_pb2.SignCertificateResponse(
-            workload_certificate=chain, trust_chain_certificates=[current.bundle.anchors]
-        )
-        answer.valid_until.FromDatetime(until)
+        jwt, jwt_by_audience = "", dict[str, str]()
         if current.tokens is not None:
             audiences = [trust_domain, *request.jwt_audiences]
-            answer.jwt.value = current.tokens.issue(own, audiences, now.timestamp())
-            for audience in audiences:
+            jwt = current.tokens.issue(own, audiences, now.timestamp())
+            for audience in dict.fromkeys(audiences):
                 await asyncio.sleep(0)  # as many as are asked for, a millisecond each: others get their turn
-                answer.per_audience_jwts[audience].value = current.tokens.issue(own, [audience], now.timestamp())
-        return answer
+                jwt_by_audience[audience] = current.tokens.issue(own, [audience], now.timestamp())
+        return signing.answer(chain, current.bundle.anchors, int(until.timestamp()), jwt, jwt_by_audience)
 
-    async def _validate(self, request: sentry_pb2.SignCertificateRequest, who: str) -> str:
+    async def _validate(self, request: signing.Request, who: str) -> str:
         """The trust domain of who asks. Raises `RpcError`."""
         number = request.token_validator or self._default
         if number == token.UNKNOWN:
@@ -129,7 +130,7 @@ class Service:
             log.debug(f"Failed to validate request for {who}: {error}")
             raise RpcError(Code.PERMISSION_DENIED, str(error)) from None
 
-    def _host_names(self, request: sentry_pb2.SignCertificateRequest) -> list[str]:
+    def _host_names(self, request: signing.Request) -> list[str]:
         """Names of hosts for services of the control plane that are called by others than Dapr."""
         namespace, domain = self._place.namespace, self._place.domain
         if request.namespace != namespace:
@@ -151,7 +152,8 @@ def _signing_request(data: bytes) -> x509.CertificateSigningRequest:
         raise RpcError(Code.INVALID_ARGUMENT, "invalid certificate signing request")
     try:
         request = x509.load_der_x509_csr(found[0][1])
-    except ValueError as error:
+        certificates.public_key(request)
+    except Exception as error:  # the library has many: ValueError, TypeError, InvalidVersion, UnsupportedAlgorithm...
         raise RpcError(Code.INVALID_ARGUMENT, f"failed to parse certificate signing request: {error}") from None
     try:
         is_signed = request.is_signature_valid

@@ -34,6 +34,10 @@ FILE_SECONDS = 5.0
 """How often a certificate of the OpenID server that is not there is looked for."""
 
 
+WARN_BEFORE = datetime.timedelta(days=30)
+WARN_SECONDS = 3600.0
+
+
 class Serving:
     """Everything that goes on beside each other, with the servers and tasks in `beside`."""
 
@@ -67,6 +71,7 @@ class Serving:
             raise Fatal(f"error running Sentry: {error}") from None
         self._health.ready("security-provider")
         self.beside.run(self._source.run())
+        self.beside.run(self._warn())
         place = service.Place(self._settings.namespace, domain)
         self._service = service.Service(self._authority, known, rules.default_validator, place, self._counts)
         await self._serve_certificates(self._service)
@@ -86,6 +91,16 @@ class Serving:
         self._service.authority = current
         if self._openid is not None and current.tokens is not None:
             self._openid.tokens = current.tokens
+
+    async def _warn(self) -> None:
+        """Says every hour that the authority ends soon, until there is another."""
+        while True:
+            left = self._authority.bundle.end - datetime.datetime.now(datetime.UTC)
+            if left < WARN_BEFORE:
+                hours = int(left.total_seconds() // 3600)
+                when = f"expires in {hours // 24} days and {hours % 24} hours" if hours >= 0 else "has expired"
+                log.warning(f"Dapr root certificate expiration warning: certificate {when}")
+            await asyncio.sleep(WARN_SECONDS)
 
     def _name_parts(self) -> None:
         """Tells the health check what to wait for."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pydapr.observe import logging
 from pydapr.sentry import bundle as bundles
+from pydapr.sentry import first_start
 
 if TYPE_CHECKING:
     from pydapr.sentry.kube import Api, Object
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 log = logging.get("dapr.sentry.ca")
 
 NAME = "dapr-trust-bundle"
+CONFLICT = 409
 
 
 class Store(ABC):
@@ -27,7 +29,7 @@ class Store(ABC):
     what = ""
 
     async def refresh(self) -> None:
-        """Looks at what is there now. Raises `bundle.Refused`."""
+        """Looks at what is there now. Raises `first_start.Taken` when it has just changed, `bundle.Refused`."""
         return None
 
     @abstractmethod
@@ -36,19 +38,45 @@ class Store(ABC):
 
     @abstractmethod
     async def write(self, files: Sequence[tuple[str, bytes]]) -> None:
-        """Keeps what was not there. Raises `bundle.Refused`."""
+        """Keeps what was not there. Raises `first_start.Taken` when it is there by now, `bundle.Refused`."""
 
 
 class Folder(Store):
-    """Files."""
+    """Files; `paths` are all that there may be."""
 
     what = "local file system"
 
+    def __init__(self, paths: Sequence[str]) -> None:
+        self._journal = first_start.Journal(paths)
+
+    async def refresh(self) -> None:
+        self._finish()
+
     def read(self, paths: Mapping[str, str]) -> list[bytes] | None:
-        return bundles.read_files(paths)
+        try:
+            return bundles.read_files(paths)
+        except bundles.Missing:
+            self._finish()  # another sentry may just be making them
+            return bundles.read_files(paths)
 
     async def write(self, files: Sequence[tuple[str, bytes]]) -> None:
-        bundles.write_new(files)
+        try:
+            self._journal.write(files)
+        except OSError as error:
+            raise _failed(error) from None
+
+    def _finish(self) -> None:
+        try:
+            self._journal.finish()
+        except OSError as error:
+            raise _failed(error) from None
+        except ValueError as error:
+            raise bundles.Refused(str(error)) from None
+
+
+def _failed(error: OSError) -> bundles.Refused:
+    reason = (error.strerror or str(error)).lower()
+    return bundles.Refused(f"failed to write file {error.filename2 or error.filename or ''}: {reason}")
 
 
 class Cluster(Store):
@@ -90,12 +118,14 @@ class Cluster(Store):
         secret = await self._get(self._secret, "failed to get trust bundle secret")
         data = dict(secret.get("data") or {})
         if taken := [name for name in new if data.get(name)]:
-            raise bundles.Refused(f"failed to update trust bundle secret: {', '.join(taken)}: somebody else was faster")
+            raise first_start.Taken(f"trust bundle secret: {', '.join(taken)}: somebody else was faster")
         data |= {name: base64.b64encode(content).decode() for name, content in new.items()}
         try:
             # Its resourceVersion is in the secret: when somebody else writes now, the API server refuses.
             await self._api.put(self._secret, {**secret, "data": data})
         except Failed as error:
+            if error.status == CONFLICT:
+                raise first_start.Taken(f"trust bundle secret: {error}") from None
             raise bundles.Refused(f"failed to update trust bundle secret: {error}") from None
         self._content |= new
         await self._publish()
@@ -115,6 +145,8 @@ class Cluster(Store):
         try:
             await self._api.put(self._map, {**found, "data": {**before, **content}})
         except Failed as error:
+            if error.status == CONFLICT:
+                raise first_start.Taken(f"trust bundle configmap: {error}") from None
             raise bundles.Refused(f"failed to update trust bundle configmap: {error}") from None
 
     async def _get(self, path: str, what: str) -> "Object":

@@ -96,11 +96,12 @@ def load(read: bundles.Read, key_file: str, jwks_file: str, key_id: str | None) 
     try:
         private = certificates.read_key(content[0])
     except certificates.Invalid as error:
-        raise bundles.Refused(f"failed to load JWT signing key: failed to decode JWT signing key: {error}") from None
+        text = f"failed to load JWT signing key: failed to decode JWT signing key: {error}"
+        raise bundles.Refused(text + bundles.advice(key_file, jwks_file)) from None
     try:
         return Key(private, verified(content[1], private, key_id))
     except certificates.Invalid as error:
-        raise bundles.Refused(f"failed to verify JWKS: {error}") from None
+        raise bundles.Refused(f"failed to verify JWKS: {error}{bundles.advice(key_file, jwks_file)}") from None
 
 
 def text(document: Document) -> bytes:
@@ -117,9 +118,10 @@ def thumbprint(key: Any) -> str:
 def verified(content: bytes, private: certificates.PrivateKey, key_id: str | None) -> Document:
     """The key set in `content`, with the public part of its keys only. Raises `certificates.Invalid`."""
     try:
-        keys = json.loads(content)["keys"]
+        document = json.loads(content)
+        keys = document.get("keys", [document] if "kty" in document else ())
         public = [one for key in keys if (one := _public(key)) is not None]
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise certificates.Invalid(f"failed to parse JWKS: {error}") from None
     if not public:
         raise certificates.Invalid("JWKS doesn't contain any keys")
@@ -155,12 +157,12 @@ def _content(key: Document) -> bytes:
 
 
 def _jwk(private: certificates.PrivateKey) -> jwk.RSAKey | jwk.ECKey | jwk.OKPKey:
-    content = certificates.encode_key(private)
+    """Around the key as it is: reading it again would check its primes again, which takes longer than all the rest."""
     if isinstance(private, rsa.RSAPrivateKey):
-        return jwk.RSAKey.import_key(content)
+        return jwk.RSAKey(private, private)
     if isinstance(private, ec.EllipticCurvePrivateKey):
-        return jwk.ECKey.import_key(content)
-    return jwk.OKPKey.import_key(content)
+        return jwk.ECKey(private, private)
+    return jwk.OKPKey(private, private)
 
 
 def _check(key: certificates.PrivateKey, algorithm: str) -> None:

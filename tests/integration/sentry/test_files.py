@@ -1,6 +1,10 @@
 """The authority's files: made on the first start, kept ever after, taken over when they change."""
 
+import datetime
+import json
 import os
+import signal
+import ssl
 import stat
 from pathlib import Path
 
@@ -10,8 +14,8 @@ from tests.integration.sentry.authority import THEIRS
 from tests.integration.sentry.conftest import Start
 from tests.unit.security import issuing
 
-from pydapr.security import certificates
-from pydapr.sentry import bundle
+from pydapr.security import certificates, pem
+from pydapr.sentry import bundle, first_start
 
 FILES = ("ca.crt", "issuer.crt", "issuer.key")
 
@@ -51,6 +55,29 @@ def test_keys_for_tokens_are_made_beside_an_authority_that_is_there(ready: Start
     assert {name: after[name] for name in before} == before
 
 
+def test_sentries_that_start_together_are_one_authority(start: Start, tmp_path: Path) -> None:
+    sentries = [start("--jwt-enabled", folder=tmp_path) for _ in range(3)]
+    for sentry in sentries:
+        sentry.await_ready()
+    log = sentries[0].log
+    assert set(_contents(sentries[0].credentials)) == {*FILES, "jwt.key", "jwks.json"}
+    assert log.count("Self-signed certs and JWT root key generated and persisted successfully") == 1
+    shown = {ssl.get_server_certificate(("127.0.0.1", sentry.port)) for sentry in sentries}
+    issuer = certificates.read_all((sentries[0].credentials / "issuer.crt").read_bytes())[0]
+    assert all(certificates.is_signed_by(certificates.read_all(one.encode())[0], issuer) for one in shown)
+
+
+def test_a_first_start_that_was_cut_off_is_gone_on_with(ready: Start, tmp_path: Path) -> None:
+    """As `kill -9` may leave it: what was made is written down, and of the files one is there."""
+    made = {name: content.decode() for name, content in bundle.files(issuing.made(), *FILES)}
+    folder = tmp_path / "credentials"
+    folder.mkdir()
+    (folder / first_start.NAME).write_text(json.dumps(made))
+    (folder / "issuer.key").write_text(made["issuer.key"])
+    sentry = ready()
+    assert {name: content.decode() for name, content in _contents(sentry.credentials).items()} == made
+
+
 @pytest.mark.parametrize("missing", FILES)
 def test_a_part_of_an_authority_is_refused_and_left_as_it_is(start: Start, ready: Start, missing: str) -> None:
     first = ready()
@@ -86,6 +113,29 @@ def test_parts_of_two_authorities_are_refused_and_left_as_they_are(start: Start,
     assert _contents(second.credentials) == before
 
 
+@pytest.mark.parametrize(("age", "says"), [(300, ""), (340, "certificate expires in 24 days and 23 hours")])
+def test_an_authority_that_ends_soon_is_told_of(ready: Start, tmp_path: Path, age: int, says: str) -> None:
+    folder = tmp_path / "credentials"
+    folder.mkdir()
+    _write(folder, issuing.made(at=issuing.now() - datetime.timedelta(days=age)))
+    log = ready().log
+    warning = "Dapr root certificate expiration warning: "
+    assert (warning + says in log) if says else (warning not in log)
+
+
+def test_files_that_cannot_be_used_are_told_of_even_to_who_does_not_wait(start: Start, tmp_path: Path) -> None:
+    """On a busy machine a start takes longer than some supervisors wait before they end it."""
+    folder = tmp_path / "credentials"
+    folder.mkdir()
+    for name in FILES:
+        (folder / name).write_text("nonsense")
+    sentry = start()
+    harness.eventually(lambda: "Starting Dapr Sentry" in sentry.log, "it has begun")
+    sentry.process.send_signal(signal.SIGINT)
+    assert sentry.exit_code() == 1
+    assert "failed to verify CA bundle" in sentry.log
+
+
 def test_a_folder_that_is_not_there_is_named(start: Start, tmp_path: Path) -> None:
     sentry = start(f"--issuer-credentials={tmp_path}/nowhere")
     assert sentry.exit_code() == 1
@@ -110,10 +160,23 @@ async def test_an_authority_that_changes_is_taken_over_without_a_break(ready: St
 
 async def test_a_change_that_cannot_be_used_is_told_and_changes_nothing(ready: Start) -> None:
     sentry = ready()
+    key = (sentry.credentials / "issuer.key").read_bytes()
     (sentry.credentials / "issuer.key").write_text("nonsense")
     harness.eventually(lambda: "what was there before stays in force" in sentry.log, "the fault is told")
     assert "key is not PEM encoded" in sentry.log
     await sentry.source("myapp")
+    (sentry.credentials / "issuer.key").write_bytes(key)
+    (sentry.credentials / "issuer.crt").write_bytes(_of_an_unknown_kind(sentry.credentials))
+    harness.eventually(lambda: "unrecognised public key" in sentry.log, "the second fault is told")
+    await sentry.source("myapp")
+
+
+def _of_an_unknown_kind(folder: Path) -> bytes:
+    """The issuer's certificate, for a key that is none of those we know."""
+    der = pem.blocks((folder / "issuer.crt").read_bytes())[0][1]
+    ed25519, unknown = b"\x06\x03\x2b\x65\x70", b"\x06\x03\x2b\x65\x12"
+    at = der.rindex(ed25519, 0, der.rindex(ed25519))
+    return pem.encode("CERTIFICATE", der[:at] + unknown + der[at + len(unknown) :])
 
 
 @pytest.mark.skipif(not harness.ORIGINAL, reason="PYDAPR_ORIGINAL names no original executables")

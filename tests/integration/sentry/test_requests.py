@@ -5,6 +5,7 @@ import json
 import os
 import ssl
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,21 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from joserfc import jwk, jwt
 from tests.integration import harness
-from tests.integration.sentry.authority import CONFIGURATION
+from tests.integration.sentry.authority import CONFIGURATION, Authority
 from tests.integration.sentry.conftest import Start
 
 from pydapr.security import certificates, svid
 
 KEY = jwk.OKPKey.generate_key("Ed25519", {"kid": "one"}, private=True)
+
+
+@pytest.fixture(scope="module")
+def openid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Authority]:
+    """A sentry with an OpenID server in clear text, which anybody may call by any name."""
+    folder = tmp_path_factory.mktemp("openid")
+    sentry = Authority(folder, "--jwt-enabled", "--oidc-enabled", "--oidc-server-tls-enabled=false").await_ready()
+    yield sentry
+    sentry.kill()
 
 
 async def test_a_certificate_for_an_app_and_what_is_counted(ready: Start) -> None:
@@ -84,6 +94,20 @@ def test_the_openid_server_refuses_what_it_is_not_for(ready: Start) -> None:
     assert sentry.get(port, path, X_Forwarded_Host="evil.example") == (403, "Forbidden: unauthorized domain\n")
     assert sentry.get(port, path, "POST") == (405, "Method not allowed\n")
     assert sentry.get(port, "/jwks.json") == (404, "404 page not found\n")
+
+
+@pytest.mark.parametrize("host", ["[evil", "[good.example]", 'a"b', "<a>", "user@host", "a/b", "a?b", "a b", "a:b", ""])
+def test_a_host_that_is_none_gets_no_document(openid: Authority, host: str) -> None:
+    answer = openid.get(openid.oidc_port, "/.well-known/openid-configuration", host=host)
+    assert answer == (400, "Invalid host\n")
+    assert "Traceback" not in openid.log
+
+
+@pytest.mark.parametrize("host", ["good.example", "good.example:99", "[::1]:80", "127.0.0.1"])
+def test_a_host_that_is_one_is_named_in_the_document(openid: Authority, host: str) -> None:
+    status, document = openid.get(openid.oidc_port, "/.well-known/openid-configuration", host=host)
+    assert status == 200
+    assert json.loads(document)["jwks_uri"] == f"http://{host}/jwks.json"
 
 
 def test_a_forwarded_name_counts_only_when_it_is_on_a_list(ready: Start) -> None:
@@ -156,8 +180,9 @@ def test_the_openid_server_shows_the_certificate_that_is_in_its_files(ready: Sta
     sentry = ready("--jwt-enabled", "--oidc-enabled", *files)
     shown = ssl.get_server_certificate(("127.0.0.1", sentry.oidc_port))
     assert certificates.read_all(shown.encode()) == certificates.read_all((tmp_path / "tls.crt").read_bytes())
+    (sentry.credentials / "issuer.key").write_text("nonsense")  # what is wrong with others does not matter here
     _certificate(tmp_path)
     harness.eventually(
         lambda: ssl.get_server_certificate(("127.0.0.1", sentry.oidc_port)) != shown, "the other certificate is shown"
     )
-    assert "what was there before stays in force" not in sentry.log
+    assert "key is not PEM encoded" in sentry.log and "failed to load TLS certificate" not in sentry.log

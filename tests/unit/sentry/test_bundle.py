@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from tests.unit.security import issuing
 
-from pydapr.security import certificates, spiffe
+from pydapr.security import certificates, pem, spiffe
 from pydapr.sentry import bundle
 
 Names = tuple[str, str, str]
@@ -22,7 +23,8 @@ def names(tmp_path: Path) -> Names:
 
 
 def _write(made: bundle.Bundle, names: Names) -> None:
-    bundle.write_new(bundle.files(made, *names))
+    for name, content in bundle.files(made, *names):
+        Path(name).write_bytes(content)
 
 
 def test_a_new_authority_is_the_originals_in_form() -> None:
@@ -49,11 +51,10 @@ def test_an_authority_needs_a_name_that_is_one(parts: tuple[str, str]) -> None:
         bundle.generate(*parts, datetime.timedelta(0), issuing.now())
 
 
-def test_files_are_for_our_user_only_and_hold_the_same_authority(names: Names) -> None:
+def test_files_hold_the_same_authority(names: Names) -> None:
     assert bundle.load(bundle.read_files, *names, issuing.now()) is None
     made = issuing.made()
     _write(made, names)
-    assert {os.stat(name).st_mode & 0o777 for name in names} == {0o600}
     found = bundle.load(bundle.read_files, *names, issuing.now())
     assert found is not None
     assert (found.anchors, found.chain) == (made.anchors, made.chain)
@@ -71,27 +72,35 @@ def test_a_part_of_an_authority_is_refused(names: Names, missing: tuple[int, ...
         assert name in (before if number in missing else after)
 
 
-def test_what_is_there_is_not_written_over(names: Names) -> None:
-    _write(issuing.made(), names)
-    contents = [Path(name).read_bytes() for name in names]
-    with pytest.raises(bundle.Refused, match=r"failed to write file .*issuer\.key: file exists"):
-        _write(issuing.made(), names)
-    assert [Path(name).read_bytes() for name in names] == contents
-
-
-def test_all_files_are_written_or_none(names: Names) -> None:
-    Path(names[0]).write_text("mine")
-    with pytest.raises(bundle.Refused, match=r"ca\.crt: file exists"):
-        _write(issuing.made(), names)
-    assert not os.path.exists(names[1]) and not os.path.exists(names[2])
-    assert Path(names[0]).read_text() == "mine"
-
-
 def test_a_file_that_cannot_be_read_is_not_missing(names: Names) -> None:
     _write(issuing.made(), names)
     os.unlink(names[1])
     os.mkdir(names[1])
     with pytest.raises(bundle.Refused, match=r"failed to read issuer certificate: open .*: is a directory"):
+        bundle.load(bundle.read_files, *names, issuing.now())
+
+
+def test_files_that_cannot_be_used_are_named_with_what_to_do(names: Names) -> None:
+    _write(issuing.made(), names)
+    Path(names[2]).write_text("")
+    with pytest.raises(bundle.Refused, match="failed to verify CA bundle: key is not PEM encoded") as refused:
+        bundle.load(bundle.read_files, *names, issuing.now())
+    assert ", ".join(names) in str(refused.value)
+    assert "nothing is overwritten" in str(refused.value) and "move all of them away" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "damage", [(b"\x06\x03\x2b\x65\x70", b"\x06\x03\x2b\x65\x12"), (b"\x02\x01\x02", b"\x02\x01\x48")]
+)
+def test_a_certificate_of_an_unknown_kind_is_refused(names: Names, damage: tuple[bytes, bytes]) -> None:
+    """Of another kind of key, of another version: the library has errors of their own for these."""
+    made = issuing.made()
+    der = made.issuer.public_bytes(serialization.Encoding.DER)
+    for name, content in bundle.files(made, *names):
+        Path(name).write_bytes(content)
+    assert damage[0] in der
+    Path(names[1]).write_bytes(pem.encode("CERTIFICATE", der.replace(*damage)))
+    with pytest.raises(bundle.Refused, match="failed to verify CA bundle"):
         bundle.load(bundle.read_files, *names, issuing.now())
 
 
@@ -125,6 +134,15 @@ def test_an_authority_that_has_expired_is_refused() -> None:
         bundle.verified(made.anchors, *files, issuing.now())
 
 
+def test_an_authority_ends_with_the_first_of_its_own_that_does() -> None:
+    made, older = issuing.made(), issuing.made(at=issuing.now() - datetime.timedelta(days=300))
+    assert made.end == made.issuer.not_valid_after_utc
+    files = certificates.encode(made.chain), certificates.encode_key(made.key)
+    with_older_root = bundle.verified(older.anchors + made.anchors, *files, issuing.now())
+    assert with_older_root.end == made.end
+    assert bundle.Bundle(older.anchors, older.chain, older.key).end == older.issuer.not_valid_after_utc < made.end
+
+
 def test_the_root_is_not_sent_to_others() -> None:
     made = issuing.made()
     chain = certificates.encode(made.chain) + made.anchors
@@ -133,17 +151,62 @@ def test_the_root_is_not_sent_to_others() -> None:
     assert found.anchors == made.anchors
 
 
+EC = ec.EllipticCurvePrivateKey
+
+
+def _signed(
+    key: EC, signer: EC, path_length: int | None = None, usage: x509.ObjectIdentifier | None = None
+) -> x509.Certificate:
+    name, hour = x509.Name([]), datetime.timedelta(hours=1)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(bundle.serial())
+    builder = builder.not_valid_before(issuing.now() - hour).not_valid_after(issuing.now() + hour)
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
+    if usage is not None:
+        builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+    return builder.sign(signer, hashes.SHA256())
+
+
+def _keys(count: int) -> list[EC]:
+    return [ec.generate_private_key(ec.SECP256R1()) for _ in range(count)]
+
+
 def test_an_issuer_with_an_ecdsa_key_is_taken() -> None:
-    root_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([])
-
-    def sign(public: ec.EllipticCurvePublicKey) -> x509.Certificate:
-        builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(public)
-        builder = builder.serial_number(bundle.serial()).not_valid_before(issuing.now() - datetime.timedelta(hours=1))
-        builder = builder.not_valid_after(issuing.now() + datetime.timedelta(hours=1))
-        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        return builder.sign(root_key, hashes.SHA256())
-
-    root, issuer = sign(root_key.public_key()), sign(key.public_key())
+    root_key, key = _keys(2)
+    root, issuer = _signed(root_key, root_key), _signed(key, root_key)
     anchors, chain = certificates.encode((root,)), certificates.encode((issuer,))
     assert bundle.verified(anchors, chain, certificates.encode_key(key), issuing.now()).issuer == issuer
+
+
+@pytest.mark.parametrize(
+    ("root", "between", "issuer"), [(None, None, None), (2, 1, 0), (1, 1, 0), (2, 0, 0), (0, None, None)]
+)
+def test_how_many_may_stand_below_an_authority_counts(
+    root: int | None, between: int | None, issuer: int | None
+) -> None:
+    """Of one that is not allowed what it signs, nobody would accept a certificate."""
+    root_key, middle_key, key = _keys(3)
+    anchors = certificates.encode((_signed(root_key, root_key, root),))
+    chain = certificates.encode((_signed(key, middle_key, issuer), _signed(middle_key, root_key, between)))
+    files = anchors, chain, certificates.encode_key(key)
+    if root in (None, 2) and between in (None, 1):
+        assert len(bundle.verified(*files, issuing.now()).chain) == 2
+    else:
+        with pytest.raises(certificates.Invalid, match="too many intermediates for path length constraint"):
+            bundle.verified(*files, issuing.now())
+    other = _keys(1)[0]
+    unlimited = certificates.encode((_signed(other, other), _signed(root_key, root_key)))
+    if between != 0:
+        assert bundle.verified(unlimited + anchors, *files[1:], issuing.now())
+
+
+def test_an_authority_for_something_else_is_refused() -> None:
+    root_key, key = _keys(2)
+    anchors = certificates.encode((_signed(root_key, root_key),))
+    for usage, is_good in ((ExtendedKeyUsageOID.SERVER_AUTH, True), (ExtendedKeyUsageOID.CODE_SIGNING, False)):
+        files = anchors, certificates.encode((_signed(key, root_key, usage=usage),)), certificates.encode_key(key)
+        if is_good:
+            assert bundle.verified(*files, issuing.now())
+        else:
+            with pytest.raises(certificates.Invalid, match="certificate specifies an incompatible key usage"):
+                bundle.verified(*files, issuing.now())

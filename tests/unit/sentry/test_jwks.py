@@ -13,10 +13,10 @@ from joserfc import jwk, jwt
 
 from pydapr.net import server
 from pydapr.net.exchange import Exchange
-from pydapr.proto.dapr.proto.sentry.v1 import sentry_pb2
 from pydapr.security import spiffe
 from pydapr.sentry import keyset, validators
 from pydapr.sentry.validators.jwks import Jwks
+from pydapr.wire import signing
 
 SENTRY = spiffe.sentry("localhost", "default")
 KEY = jwk.ECKey.generate_key("P-256", {"kid": "one"}, private=True)
@@ -36,9 +36,9 @@ def _token(key: Any = KEY, algorithm: str = "ES256", header: dict[str, Any] | No
     return jwt.encode(head, claims, key, algorithms=[algorithm])
 
 
-def _request(token: str, **fields: Any) -> sentry_pb2.SignCertificateRequest:
-    given = {"id": "app", "namespace": "default", "certificate_signing_request": b"x", **fields}
-    return sentry_pb2.SignCertificateRequest(token=token, **given)
+def _request(token: str, **fields: Any) -> signing.Request:
+    given: dict[str, Any] = {"id": "app", "namespace": "default", "certificate_signing_request": b"x", **fields}
+    return signing.Request(token=token, **given)
 
 
 async def _validator(source: str = "", **options: str) -> Jwks:
@@ -51,6 +51,7 @@ async def test_a_token_in_order_is_believed() -> None:
     validator = await _validator()
     assert await validator.validate(_request(_token())) == "public"
     assert await validator.validate(_request(_token(OTHER, "RS512"))) == "public"
+    assert await validator.validate(_request(f" {_token()}\n")) == "public"
     inside = _token(sub="spiffe://td/ns/default/app")
     assert await validator.validate(_request(inside, trust_domain="td")) == "td"
 
@@ -103,9 +104,14 @@ async def test_the_request_itself_has_to_be_in_order() -> None:
         await validator.validate(_request(_token(), id="a/b"))
 
 
-async def test_before_its_keys_are_there_nobody_is_believed() -> None:
-    with pytest.raises(validators.Refused, match="jwks validator not ready"):
-        await Jwks({"source": _set(KEY)}, SENTRY).validate(_request(_token()))
+async def test_until_its_keys_are_there_who_asks_waits() -> None:
+    validator = Jwks({"source": _set(KEY)}, SENTRY)
+    asking = asyncio.create_task(validator.validate(_request(_token())))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not asking.done()
+    await validator.open()
+    assert await asking == "public"
 
 
 async def test_the_option_may_be_base64() -> None:

@@ -13,10 +13,10 @@ from tests.unit.security import issuing
 
 from pydapr.net import server
 from pydapr.net.exchange import Exchange
-from pydapr.proto.dapr.proto.sentry.v1 import sentry_pb2
 from pydapr.security import spiffe, token
-from pydapr.sentry import bundle, cluster, configuration, kube, store, validators
+from pydapr.sentry import bundle, cluster, configuration, first_start, kube, store, validators
 from pydapr.sentry.validators.kubernetes import Kubernetes
+from pydapr.wire import signing
 
 SENTRY = spiffe.sentry("cluster.local", "dapr-system")
 SECRET = "/api/v1/namespaces/dapr-system/secrets/dapr-trust-bundle"
@@ -49,6 +49,8 @@ class Server:
         self.asked: list[tuple[str, str, Any]] = []
         self.tokens: list[str] = []
         self.url = ""
+        self.refusals: list[str] = []
+        """Paths whose next PUT comes too late."""
 
     async def __call__(self, exchange: Exchange) -> None:
         parts = urlsplit(exchange.target.decode())
@@ -66,6 +68,9 @@ class Server:
             return 200, {"items": self.lists[path]}
         if path not in self.objects:
             return 404, {"kind": "Status", "message": f"{path} not found"}
+        if method == "PUT" and path in self.refusals:
+            self.refusals.remove(path)
+            return 409, {"kind": "Status", "message": "the object has been modified"}
         if method == "PUT":
             self.objects[path] = content
         return 200, self.objects[path]
@@ -95,8 +100,8 @@ def _token(claims: object) -> str:
     return ".".join([*(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts), "signature"])
 
 
-def _request(**fields: Any) -> sentry_pb2.SignCertificateRequest:
-    given = {
+def _request(**fields: Any) -> signing.Request:
+    given: dict[str, Any] = {
         "id": "myapp",
         "namespace": "myns",
         "certificate_signing_request": b"x",
@@ -104,7 +109,7 @@ def _request(**fields: Any) -> sentry_pb2.SignCertificateRequest:
         "trust_domain": "ignored",
         **fields,
     }
-    return sentry_pb2.SignCertificateRequest(**given)
+    return signing.Request(**given)
 
 
 async def test_a_pod_is_the_app_that_it_is_annotated_with(kubernetes: Server, api: kube.Api) -> None:
@@ -148,6 +153,7 @@ async def test_services_of_the_control_plane_are_in_its_trust_domain(kubernetes:
         (_pod(control_plane="operator", app_id="x"), "myns", "cannot have annotation 'dapr.io/app-id'"),
         (_pod(app_id="other"), "myns", "app-id mismatch. expected: other, received: myapp"),
         (_pod(app_id="myapp", config="gone"), "myns", "failed to get configuration"),
+        (_pod(app_id="myapp", config=""), "myns", "failed to get configuration"),
         ({**_pod(app_id="myapp"), "spec": {"serviceAccountName": "other"}}, "myns", "pod service account mismatch"),
         ({**_pod(app_id="myapp"), "metadata": {"name": "other"}}, "myns", "failed to get pod of identity"),
     ],
@@ -234,9 +240,21 @@ async def test_an_authority_that_is_there_is_published_and_never_replaced(kubern
     kept = _kept(api)
     await kept.refresh()
     assert kubernetes.objects[MAP]["data"]["ca.crt"] == made.anchors.decode()
-    with pytest.raises(bundle.Refused, match="somebody else was faster"):
+    with pytest.raises(first_start.Taken, match="somebody else was faster"):
         await kept.write(bundle.files(issuing.made(), *FILES))
     assert kubernetes.objects[SECRET] == {"data": _data(made)}
+
+
+@pytest.mark.parametrize("path", [SECRET, MAP])
+async def test_of_sentries_that_start_together_the_slower_one_looks_again(
+    kubernetes: Server, api: kube.Api, path: str
+) -> None:
+    kubernetes.objects = {SECRET: {}, MAP: {}}
+    kubernetes.refusals = [path]
+    kept = _kept(api)
+    await kept.refresh()
+    with pytest.raises(first_start.Taken, match="the object has been modified"):
+        await kept.write(bundle.files(issuing.made(), *FILES))
 
 
 async def test_a_part_of_an_authority_is_refused(kubernetes: Server, api: kube.Api) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import dsa, ec
 from tests.unit.security import issuing
 
 from pydapr.errors import Code, RpcError
@@ -20,6 +21,9 @@ Request = sentry_pb2.SignCertificateRequest
 def _der() -> bytes:
     return issuing.signing().public_bytes(serialization.Encoding.DER)
 
+
+PUBLIC_KEY = 53
+"""How much of a request there is up to the end of its public key."""
 
 CSR = pem.encode("CERTIFICATE REQUEST", _der())
 
@@ -139,6 +143,45 @@ async def test_what_is_refused(fields: dict[str, object], code: Code, text: str)
         await answering.sign(_request(**fields))
     assert (refused.value.code, refused.value.message[: len(text)]) == (code, text)
     assert (counts.received.value, counts.signed.value, counts.failed.value) == (1, 0, 1)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        ec.generate_private_key(ec.SECP256K1()),
+        ec.generate_private_key(ec.BrainpoolP256R1()),
+        dsa.generate_private_key(1024),
+    ],
+    ids=["secp256k1", "brainpool", "dsa"],
+)
+async def test_a_key_that_peers_cannot_use_is_refused(key: ec.EllipticCurvePrivateKey | dsa.DSAPrivateKey) -> None:
+    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
+    with pytest.raises(RpcError, match="failed to parse certificate signing request") as refused:
+        await _answer(_request(certificate_signing_request=request.public_bytes(serialization.Encoding.PEM)))
+    assert refused.value.code == Code.INVALID_ARGUMENT
+
+
+async def test_damaged_requests_are_refused_whatever_is_damaged() -> None:
+    """Each byte of a request in turn, and with it versions, kinds of keys and structures that there are not."""
+    whole = _der()
+    for place in range(len(whole)):
+        for value in (0, 1, 0x12, 0x30, 0x80, 0xFF):
+            broken = bytearray(whole)
+            broken[place] = value
+            if broken == whole:
+                continue
+            try:
+                await _answer(_request(certificate_signing_request=pem.encode("CERTIFICATE REQUEST", bytes(broken))))
+            except RpcError as refused:
+                assert refused.code == Code.INVALID_ARGUMENT
+            else:  # nothing of it counts, such as how many bits of its last byte a signature does without
+                assert broken[:PUBLIC_KEY] == whole[:PUBLIC_KEY]
+
+
+async def test_who_wants_too_many_tokens_gets_none() -> None:
+    with pytest.raises(RpcError, match="more than 1000 audiences") as refused:
+        await _answer(_request(jwt_audiences=["a"] * 1001))
+    assert refused.value.code == Code.INVALID_ARGUMENT
 
 
 async def test_a_request_that_its_key_has_not_signed_is_refused() -> None:

@@ -105,7 +105,9 @@ OTHER = rsa.generate_private_key(65537, 2048)
     ("content", "key_id", "reason"),
     [
         (b"", None, "failed to parse JWKS"),
-        (b"{}", None, "failed to parse JWKS"),
+        (b"[]", None, "failed to parse JWKS"),
+        (b'{"keys": null}', None, "failed to parse JWKS"),
+        (b"{}", None, "JWKS doesn't contain any keys"),
         (_set(), None, "JWKS doesn't contain any keys"),
         (_set(_public(OTHER)), None, "JWKS doesn't contain a matching public key"),
         (_set(_public(use="enc")), None, "JWKS doesn't contain a matching public key"),
@@ -118,6 +120,10 @@ def test_key_sets_that_do_not_fit(content: bytes, key_id: str | None, reason: st
         tokens.verified(content, RSA, key_id)
 
 
+def test_a_single_key_is_a_set() -> None:
+    assert tokens.verified(json.dumps(_public(kid="a")).encode(), RSA, "a") == {"keys": [_public(kid="a")]}
+
+
 def test_a_key_set_may_have_more_keys_and_keeps_none_that_is_private() -> None:
     private = jwk.RSAKey.import_key(certificates.encode_key(RSA)).as_dict(private=True)
     found = tokens.verified(_set(_public(OTHER), private | {"kid": "a"}, {"kty": "oct", "k": "c2VjcmV0"}), RSA, "a")
@@ -128,14 +134,16 @@ def test_files_are_there_together_or_not_at_all(tmp_path: Path) -> None:
     names = str(tmp_path / "jwt.key"), str(tmp_path / "jwks.json")
     assert tokens.load(bundle.read_files, *names, None) is None
     _, contents = tokens.generate(None)
-    bundle.write_new(list(zip(names, contents, strict=True)))
+    for name, content in zip(names, contents, strict=True):
+        Path(name).write_bytes(content)
     assert tokens.load(bundle.read_files, *names, None) is not None
     Path(names[1]).unlink()
     with pytest.raises(bundle.Refused, match=r"jwks\.json is missing beside .*jwt\.key"):
         tokens.load(bundle.read_files, *names, None)
-    Path(names[1]).write_text("")
-    with pytest.raises(bundle.Refused, match="failed to verify JWKS: failed to parse JWKS"):
-        tokens.load(bundle.read_files, *names, None)
+    for damaged in ("", "[" * 100_000):
+        Path(names[1]).write_text(damaged)
+        with pytest.raises(bundle.Refused, match="failed to verify JWKS: failed to parse JWKS"):
+            tokens.load(bundle.read_files, *names, None)
     Path(names[0]).write_text("")
     with pytest.raises(bundle.Refused, match="failed to decode JWT signing key: key is not PEM encoded"):
         tokens.load(bundle.read_files, *names, None)

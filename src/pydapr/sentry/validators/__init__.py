@@ -5,12 +5,12 @@ One file per validator; `runtime` opens the ones that the Configuration asks for
 
 from abc import ABC, abstractmethod
 
-from pydapr.proto.dapr.proto.sentry.v1 import sentry_pb2
 from pydapr.security import spiffe
+from pydapr.wire import signing
 
 MAX_APP_ID = 64
 
-Request = sentry_pb2.SignCertificateRequest
+Request = signing.Request
 
 
 class Refused(Exception):

@@ -4,6 +4,7 @@ The token's `aud` has to hold sentry's SPIFFE id and its `sub` has to be the cal
 off. Texts are the original's (v1.18.3, `pkg/sentry/server/validator/jwks`), as far as callers can tell them.
 """
 
+import asyncio
 import base64
 import json
 import time
@@ -25,7 +26,7 @@ class Jwks(validators.Validator):
     def __init__(self, options: Mapping[str, str], sentry: spiffe.Id, clock: Callable[[], float] = time.time) -> None:
         self._audience = str(sentry)
         self._clock = clock
-        self._is_ready = False
+        self._has_keys = asyncio.Event()
         try:
             self._keys = keyset.KeySet(keyset.Options(options))
         except keyset.Unusable as error:
@@ -36,7 +37,7 @@ class Jwks(validators.Validator):
             await self._keys.open()
         except keyset.Unusable as error:
             raise validators.CannotStart(f"failed to init cache: {error}") from None
-        self._is_ready = True
+        self._has_keys.set()
 
     def close(self) -> None:
         self._keys.close()
@@ -44,14 +45,14 @@ class Jwks(validators.Validator):
     async def validate(self, request: validators.Request) -> str:
         if not request.token:
             raise validators.Refused("the request does not contain a token")
-        if not self._is_ready:
-            raise validators.Refused("jwks validator not ready")
+        await self._has_keys.wait()  # at the start; for as long as the request may take
         trust_domain = validators.check(request)
         try:
             subject = spiffe.new(trust_domain, request.namespace, request.id)
         except spiffe.Malformed as error:
             raise validators.Refused(f"failed to construct SPIFFE ID for requestor: {error}") from None
-        wrong = self._wrong(await self._claims(request.token), str(subject))
+        token = request.token.strip()  # files end with a newline, and senders pass it on
+        wrong = self._wrong(await self._claims(token), str(subject))
         if wrong:
             raise validators.Refused(f"token validation failed: {wrong}")
         return trust_domain

@@ -47,7 +47,7 @@ class Kubernetes(validators.Validator):
             trust_domain = ""
         if expected != request.id:
             raise validators.Refused(f"app-id mismatch. expected: {expected}, received: {request.id}")
-        return trust_domain or await self._trust_domain(annotations.get(_CONFIG, ""), namespace)
+        return trust_domain or await self._trust_domain(annotations.get(_CONFIG), namespace)
 
     async def _account(self, token: str) -> tuple[str, str]:
         """Namespace and name of the service account that the token is for."""
@@ -90,9 +90,9 @@ class Kubernetes(validators.Validator):
             raise validators.Refused(f"control plane service '{name}' cannot have annotation '{_APP_ID}'")
         return f"dapr-{name}"
 
-    async def _trust_domain(self, configuration: str, namespace: str) -> str:
-        """What the Configuration of the app says."""
-        if not configuration:
+    async def _trust_domain(self, configuration: str | None, namespace: str) -> str:
+        """What the Configuration of the app says, if it names one; an empty name is one that there is not."""
+        if configuration is None:
             return spiffe.PUBLIC
         try:
             found = await self._api.find(CONFIGURATIONS, namespace, configuration)
