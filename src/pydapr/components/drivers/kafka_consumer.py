@@ -86,6 +86,7 @@ class Consumer:
         self._consumer: AIOKafkaConsumer | None = None
         self._running: asyncio.Task[None] | None = None
         self._is_closing = False
+        self._is_leaving = False
 
     async def begin(self) -> None:
         """Raises `Failed`."""
@@ -97,7 +98,7 @@ class Consumer:
             await asyncio.shield(began)
         except BaseException:
             self._is_closing = True
-            await tasks.stop((self._running,))
+            await self._end()
             raise
 
     async def close(self) -> None:
@@ -111,7 +112,16 @@ class Consumer:
                 await asyncio.wait(working)
         finally:
             await tasks.stop(lane.task for lane in self._lanes.values())
-            await tasks.stop((self._running,))
+            await self._end()
+
+    async def _end(self) -> None:
+        """Ends reading, unless it is about to end by itself: a member that is stopped while it leaves the group would
+        stay in it, heartbeats and all, and hold up the others."""
+        if self._running is None:
+            return
+        if not self._is_leaving:
+            self._running.cancel()
+        await asyncio.wait((self._running,))
 
     # -- membership --
 
@@ -126,6 +136,7 @@ class Consumer:
                         try:
                             await self._read(consumer, began)
                         finally:
+                            self._is_leaving = True
                             await self._leave()
             except Exception as error:  # whatever the library fails with, the subscription goes on
                 if not began.done():
@@ -133,6 +144,7 @@ class Consumer:
                     return
                 if not self._is_closing:
                     log.error(f"Error consuming {', '.join(self._topics)}. Retrying...: {error}")
+            self._is_leaving = False
             if time.monotonic() - started > _LONG:
                 pause = 0.0
             pause = min(max(pause * 2, self._reading.pause), _SLOWEST)
