@@ -22,6 +22,7 @@ from tests import core
 
 from pydapr import cli, components, errors
 from pydapr.blocks.pubsub import errors as pubsub_errors
+from pydapr.cli import embedded
 from pydapr.daprd import flags, measures
 from pydapr.lib import compiled, pflag
 from pydapr.observe import metrics
@@ -180,8 +181,8 @@ def _foreign(modules: set[str]) -> set[str]:
 
 
 HEAVY = {
-    "argparse", "ctypes", "email.message", "http.client", "http.server", "multiprocessing", "pdb", "sqlite3",
-    "unittest", "urllib.request", "uuid", "xml", "zipfile",
+    "argparse", "ctypes", "email", "encodings.idna", "hashlib", "hmac", "http.client", "http.server", "multiprocessing",
+    "pdb", "sqlite3", "unittest", "urllib.request", "uuid", "xml", "zipfile",
 }  # fmt: skip
 """Modules of the standard library that a start does without; each costs a millisecond or more."""
 
@@ -191,6 +192,18 @@ def test_daprd_imports_one_library_and_nothing_heavy() -> None:
     assert _foreign(loaded) - {"pydapr__mypyc"} == {"httptools", "mypy_extensions"}
     assert not loaded & HEAVY
     assert not [module for module in loaded if module.startswith("pydapr.cli")]
+
+
+def test_what_follows_placement_and_scheduler_imports_no_further_library() -> None:
+    start = "from pydapr.daprd import actors, jobs, start, runtime; from pydapr.peers import scheduler"
+    loaded = _new_modules(start)
+    assert _foreign(loaded) - {"pydapr__mypyc"} == {"httptools", "mypy_extensions"}
+    assert not loaded & HEAVY - {"hashlib"}  # the ring of hosts needs it
+
+
+@pytest.mark.parametrize("start", ["pydapr.sentry.serving", "pydapr.daprd.identity", "pydapr.controlplane.identity"])
+def test_certificates_need_no_library_but_the_one_for_them(start: str) -> None:
+    assert "google" not in _foreign(_new_modules(f"import {start}"))
 
 
 def test_help_of_the_command_line_imports_next_to_nothing() -> None:
@@ -224,10 +237,11 @@ def _is_listening(port: str) -> bool:
     return True
 
 
-def test_a_running_sidecar_without_resources_has_loaded_no_yaml(tmp_path: Path) -> None:
+def _loaded_by_a_sidecar(tmp_path: Path, *flags: str) -> set[str]:
+    """The modules of a sidecar that listens."""
     http, grpc, internal, metrics = _free_ports(4)
     arguments = ["--app-id", "tree", "--dapr-http-port", http, "--dapr-grpc-port", grpc]
-    arguments += ["--dapr-internal-grpc-port", internal, "--metrics-port", metrics]
+    arguments += ["--dapr-internal-grpc-port", internal, "--metrics-port", metrics, *flags]
     environment = {**os.environ, "DAPR_RUNTIME_PATH": str(tmp_path), "HOME": str(tmp_path)}
     trace = tmp_path / "imports"
     with trace.open("wb") as output:
@@ -247,8 +261,21 @@ def test_a_running_sidecar_without_resources_has_loaded_no_yaml(tmp_path: Path) 
             sidecar.wait(20)
     loaded = set(re.findall(r"^import time:.*\| +(\S+)$", trace.read_text(), re.MULTILINE))
     assert "pydapr.daprd.runtime" in loaded
-    libraries = {"yaml", "google.protobuf", "grpc", "zeroconf", "cryptography", "joserfc"}
-    assert not loaded & (libraries | HEAVY - {"sqlite3", "uuid"})
+    return loaded
+
+
+LIBRARIES = {"yaml", "msgspec", "google.protobuf", "grpc", "zeroconf", "cryptography", "joserfc"}
+
+
+def test_a_running_sidecar_without_resources_has_loaded_no_yaml(tmp_path: Path) -> None:
+    assert not _loaded_by_a_sidecar(tmp_path) & (LIBRARIES | HEAVY - {"sqlite3"})
+
+
+def test_a_running_sidecar_with_the_components_of_dapr_run_has_loaded_yaml_alone(tmp_path: Path) -> None:
+    flags = [argument for path in embedded.resources(tmp_path) for argument in ("--resources-path", path)]
+    loaded = _loaded_by_a_sidecar(tmp_path, *flags)
+    assert {"yaml", "sqlite3"} == loaded & (LIBRARIES | HEAVY)
+    assert "pydapr.components.drivers.sqlite_queue" in loaded  # that of pub/sub
 
 
 # -- documentation --

@@ -6,7 +6,8 @@ from google.protobuf import any_pb2
 
 from pydapr.lib.actors import Packed
 from pydapr.peers import scheduler_messages as messages
-from pydapr.peers.scheduling import Job, NamedJob
+from pydapr.peers.scheduling import FailurePolicy, Job, NamedJob
+from pydapr.proto.dapr.proto.common.v1 import common_pb2
 from pydapr.proto.dapr.proto.internals.v1 import jobs_pb2 as http_pb2
 from pydapr.proto.dapr.proto.runtime.v1 import jobs_pb2
 
@@ -19,13 +20,15 @@ def job(asked: jobs_pb2.Job | http_pb2.JobHTTPRequest, data: Packed | None) -> J
         due_time=asked.due_time if asked.HasField("due_time") else None,
         ttl=asked.ttl if asked.HasField("ttl") else None,
         data=data,
-        failure_policy=messages.policy(asked.failure_policy) if asked.HasField("failure_policy") else None,
+        failure_policy=policy(asked.failure_policy) if asked.HasField("failure_policy") else None,
     )
 
 
 def message(name: str, job: Job) -> jobs_pb2.Job:
     """A job as an app is told of it."""
-    policy = job.failure_policy
+    told = None
+    if job.failure_policy is not None:
+        told = common_pb2.JobFailurePolicy.FromString(messages.policy_message(job.failure_policy))
     return jobs_pb2.Job(
         name=name,
         schedule=job.schedule,
@@ -33,8 +36,13 @@ def message(name: str, job: Job) -> jobs_pb2.Job:
         due_time=job.due_time,
         ttl=job.ttl,
         data=any_pb2.Any(type_url=job.data.type_url, value=job.data.value) if job.data is not None else None,
-        failure_policy=messages.policy_message(policy) if policy is not None else None,
+        failure_policy=told,
     )
+
+
+def policy(asked: common_pb2.JobFailurePolicy) -> FailurePolicy | None:
+    """None for a policy that names none."""
+    return messages.policy(asked.SerializeToString())
 
 
 def listed(jobs: Iterable[NamedJob]) -> list[jobs_pb2.Job]:

@@ -3,7 +3,6 @@
 Called by `daprd.runtime` where there are brokers. Nothing is opened before something is kept.
 """
 
-import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from pydapr.blocks.pubsub import Broker
 from pydapr.blocks.pubsub.later import Later
-from pydapr.blocks.pubsub.seen import Seen
 from pydapr.components.drivers import ledger
 from pydapr.daprd import home
 
 if TYPE_CHECKING:
+    from pydapr.blocks.pubsub.seen import Seen
     from pydapr.daprd import flags
 
 FOLDER = "messages"
@@ -28,7 +27,12 @@ class Kept:
     def __init__(self, file: Path, brokers: Mapping[str, Broker]) -> None:
         self._ledger = ledger.Ledger(file)
         self.later = Later(self._ledger, brokers, ledger.Failed)
-        self.seen = Seen(self._ledger, ledger.Failed)
+
+    def seen(self) -> "Seen":
+        """What was delivered: for those who deliver."""
+        from pydapr.blocks.pubsub.seen import Seen
+
+        return Seen(self._ledger, ledger.Failed)
 
     async def close(self) -> None:
         await self.later.end()
@@ -46,4 +50,6 @@ def file_name(namespace: str, app_id: str) -> str:
     plain = re.sub(r"[^A-Za-z0-9._-]", "_", whole)[:80]
     if plain == whole:
         return f"{plain}.db"
+    import hashlib
+
     return f"{plain}-{hashlib.sha256(whole.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}.db"

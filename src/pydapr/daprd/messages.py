@@ -15,6 +15,7 @@ from pydapr.daprd.triggers import Triggers
 if TYPE_CHECKING:
     from pydapr.app.channel import AppChannel
     from pydapr.app.grpc import GrpcApp
+    from pydapr.blocks.pubsub.deliver import Around
     from pydapr.blocks.pubsub.publish import Publisher
     from pydapr.blocks.state import State
     from pydapr.daprd import flags, load
@@ -48,11 +49,9 @@ class Messages:
     def triggers(self, events: "Source | None") -> Triggers:
         """What calls the app by itself: messages, and the `events` of input bindings."""
         subscribed = self.consumers.source if self.consumers is not None else None
-        streams = self.consumers.streams if self.consumers is not None else None
-        return Triggers(
-            [one for one in (subscribed, events) if one is not None],
-            [one.end for one in (streams, self.relay) if one is not None],
-        )
+        streams = [self.consumers.end_streams] if self.consumers is not None else []
+        relay = [self.relay.end] if self.relay is not None else []
+        return Triggers([one for one in (subscribed, events) if one is not None], [*streams, *relay])
 
 
 def build(
@@ -85,13 +84,18 @@ def build(
         states.outbox = made.relay.outbox
         made.relay.begin()
     if brokers or described:
-        from pydapr.blocks.pubsub.deliver import Around
         from pydapr.daprd import subscriptions
 
-        metrics = measures.ingress if measures is not None else None
-        around = Around(made.publisher.send, policies, metrics, made.kept.seen if made.kept is not None else None)
+        def around() -> "Around":
+            from pydapr.blocks.pubsub.deliver import Around
+
+            metrics = measures.ingress if measures is not None else None
+            return Around(made.publisher.send, policies, metrics, made.kept.seen() if made.kept is not None else None)
+
         try:
-            made.consumers = subscriptions.Consumers(settings, brokers, described, app, rpc, around, measures, tracer)
+            made.consumers = subscriptions.Consumers(
+                settings, brokers, described, app, rpc, policies, around, measures, tracer
+            )
         except subscriptions.Unusable as error:
             raise Unusable(str(error)) from None
     return made

@@ -1,10 +1,12 @@
 """What the app is subscribed to, and when its messages come: begun when the app is there, ended when it is not.
 
-Made by `daprd.runtime`; asks the app, and starts a `blocks.pubsub.deliver.Delivery` for each topic. The order of things
-and the words of the log are the original's (v1.18.3, `pkg/runtime/processor/subscriber/subscriber.go`).
+Made by `daprd.runtime`; asks the app, and starts a `blocks.pubsub.deliver.Delivery` for each topic. What delivers is
+imported with the first: many an app has a broker and no subscription, and that is a tenth of its start. The order
+of things and the words of the log are the original's (v1.18.3, `pkg/runtime/processor/subscriber/subscriber.go`).
 """
 
 import asyncio
+import functools
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,13 +15,10 @@ from pydapr.app.channel import AppChannel, AppUnreachable, Call
 from pydapr.app.grpc import GrpcChannel, Turns
 from pydapr.app.health import Guarded
 from pydapr.blocks.pubsub import Broker, routing, subscriptions
-from pydapr.blocks.pubsub.deliver import Around, Delivery, Target
-from pydapr.blocks.pubsub.streams import Streams
 from pydapr.blocks.pubsub.subscriptions import DECLARATIVE, Bulk, Subscribed
 from pydapr.components import pubsub
 from pydapr.components.pubsub import PubSubError
 from pydapr.errors import Code, RpcError
-from pydapr.lib import cel
 from pydapr.net import tasks
 from pydapr.net.body import Body, BodyError
 from pydapr.observe import logging
@@ -31,6 +30,8 @@ from pydapr.resources import subscription as resource
 if TYPE_CHECKING:
     from pydapr.app.grpc import GrpcApp
     from pydapr.blocks.pubsub.bulk import BulkTarget
+    from pydapr.blocks.pubsub.deliver import Around, Delivery, Target
+    from pydapr.blocks.pubsub.streams import Streams
     from pydapr.daprd import flags
     from pydapr.daprd.measures import Measures
     from pydapr.observe.tracing import Tracer
@@ -66,7 +67,7 @@ def declared(resources: Iterable[resource.Subscription]) -> Sequence[Subscribed]
     for one in resources:
         try:
             wanted = _of_resource(one)
-        except cel.Invalid as error:
+        except routing.Invalid as error:
             raise Unusable(f"Subscription {one.name}: {error}") from None
         found.pop(one.name, None)
         found[one.name] = wanted
@@ -107,7 +108,7 @@ class App:
         again = policies.retries if policies is not None else built_in.RETRIES
         self._retry = again[built_in.INITIALIZATION]
 
-    def target(self, measures: "Measures | None", tracer: "Tracer | None") -> Target:
+    def target(self, measures: "Measures | None", tracer: "Tracer | None") -> "Target":
         """Who takes the events."""
         metrics = measures.ingress if measures is not None else None
         if not self._is_rpc:
@@ -136,7 +137,8 @@ class App:
         return channel.turns if isinstance(channel, GrpcChannel) else None
 
     async def subscriptions(self) -> list[Subscribed]:
-        """What the app says it is subscribed to. Raises `subscriptions.Invalid`, `cel.Invalid`, and `_UNREACHED`."""
+        """What the app says it is subscribed to. Raises `subscriptions.Invalid`, `routing.Invalid`, and
+        `_UNREACHED`."""
         if not self._is_asked:
             log.warning("Skipping programmatic subscription loading (see 'disable-init-endpoints' flag/annotation)")
             return []
@@ -166,7 +168,9 @@ class App:
         except TimeoutError:
             raise AppUnreachable(f"no answer to GET dapr/subscribe within {ASK_SECONDS:.0f}s") from None
         if answer.status == 200:
-            return subscriptions.from_http(body)
+            from pydapr.blocks.pubsub import answers
+
+            return answers.from_http(body)
         if answer.status == 404:
             log.debug("user app did not subscribe to any topic")
         else:
@@ -184,13 +188,15 @@ class App:
                 raise
             log.info("pubsub subscriptions: gRPC app does not implement ListTopicSubscriptions")
             return []
-        return subscriptions.from_grpc(message)
+        from pydapr.blocks.pubsub import answers
+
+        return answers.from_grpc(message)
 
 
 class _Running:
     """A subscription whose messages come."""
 
-    def __init__(self, delivery: Delivery, inner: pubsub.Subscription) -> None:
+    def __init__(self, delivery: "Delivery", inner: pubsub.Subscription) -> None:
         self._delivery, self._inner = delivery, inner
 
     async def close(self) -> None:
@@ -205,11 +211,12 @@ class Subscriptions:
         brokers: Mapping[str, Broker],
         declarative: Sequence[Subscribed],
         app: App,
-        target: Target,
-        around: Around,
+        target: "Callable[[], Target]",
+        around: "Callable[[], Around]",
         tracer: "Tracer | None" = None,
         again: retry.Retry = AGAIN,
     ) -> None:
+        """`target` and `around` are asked when there is something to deliver, each time for the same."""
         self._brokers, self._declarative, self._again = brokers, declarative, again
         self._app, self._target, self._around, self._tracer = app, target, around, tracer
         self._bulk_target: BulkTarget | None = None
@@ -243,7 +250,7 @@ class Subscriptions:
             try:
                 self._programmatic = await self._app.subscriptions()
                 _tell(self._programmatic)
-            except (subscriptions.Invalid, cel.Invalid, *_UNREACHED) as error:
+            except (subscriptions.Invalid, routing.Invalid, *_UNREACHED) as error:
                 # What resources say holds all the same, and the app is asked again when it is healthy again.
                 runtime_log.warning(f"failed to subscribe to topics: {error}")
         wanted = self.subscribed()
@@ -300,7 +307,9 @@ class Subscriptions:
 
     async def _subscribe(self, broker: Broker, wanted: Subscribed, now: float) -> _Running:
         """Raises `PubSubError`."""
-        delivery = Delivery(broker, wanted, self._target, self._around, now)
+        from pydapr.blocks.pubsub.deliver import Delivery
+
+        delivery = Delivery(broker, wanted, self._target(), self._around(), now)
         topic = broker.topic(wanted.topic)
         return _Running(delivery, await broker.pubsub.subscribe(topic, wanted.metadata, delivery.deliver))
 
@@ -310,7 +319,7 @@ class Subscriptions:
 
         if self._bulk_target is None:
             self._bulk_target = self._app.bulk_target(self._tracer)
-        delivery = bulk.BulkDelivery(broker, wanted, self._bulk_target, self._around, now)
+        delivery = bulk.BulkDelivery(broker, wanted, self._bulk_target, self._around(), now)
         return _Running(delivery, await delivery.subscribe(broker))
 
 
@@ -332,20 +341,40 @@ class Consumers:
         resources: Iterable[resource.Subscription],
         channel: Callable[[], AppChannel | None],
         rpc: "GrpcApp",
-        around: Around,
+        policies: "Resiliency | None",
+        around: "Callable[[], Around]",
         measures: "Measures | None",
         tracer: "Tracer | None",
     ) -> None:
         """Raises `Unusable`."""
         declarative = declared(resources)
-        self.streams = Streams(brokers, around, tracer)
+        self._brokers, self._around, self._tracer = brokers, functools.cache(around), tracer
+        self._streams: Streams | None = None
+        self._is_over = False
         self.source: Subscriptions | None = None
         self._declarative: Sequence[Subscribed] = declarative
         if settings.app_port:
-            app = App(settings, channel, rpc, around.policies)
-            self.source = Subscriptions(brokers, declarative, app, app.target(measures, tracer), around, tracer)
+            app = App(settings, channel, rpc, policies)
+            target = functools.cache(lambda: app.target(measures, tracer))
+            self.source = Subscriptions(brokers, declarative, app, target, self._around, tracer)
+
+    @property
+    def streams(self) -> "Streams":
+        """Those that clients of the API open: made for the first."""
+        if self._streams is None:
+            from pydapr.blocks.pubsub.streams import Streams
+
+            self._streams = Streams(self._brokers, self._around(), self._tracer, self._is_over)
+        return self._streams
+
+    async def end_streams(self) -> None:
+        """The sidecar stops: see `Streams.end`."""
+        self._is_over = True
+        if self._streams is not None:
+            await self._streams.end()
 
     def documents(self) -> list[dict[str, Any]]:
         """All subscriptions as the metadata API shows them."""
         found = self.source.subscribed() if self.source is not None else subscriptions.merged(self._declarative, ())
-        return [one.document() for one in (*found, *self.streams.subscribed())]
+        streaming = self._streams.subscribed() if self._streams is not None else ()
+        return [one.document() for one in (*found, *streaming)]

@@ -4,6 +4,8 @@ The remote of `blocks.actors.call`, made by `daprd.actors`; goes on to `net.http
 `peers.sidecar`. As with the original (v1.18.3, `pkg/actors/router`), so that an original may stand on the other side.
 """
 
+from typing import TYPE_CHECKING
+
 from pydapr.app.channel import Answer, Call
 from pydapr.errors import Code, RpcError
 from pydapr.lib.actors import CANCELLED, Actor, Host, Reminder
@@ -12,6 +14,9 @@ from pydapr.net.body import Body, BodyError, Disconnected, TooLarge
 from pydapr.peers.sidecar import Sidecars
 from pydapr.wire import grpc, invocation
 from pydapr.wire import headers as names
+
+if TYPE_CHECKING:
+    from pydapr.observe.metrics_grpc import GrpcMetrics
 
 SERVICE = b"/dapr.proto.internals.v1.ServiceInvocation/"
 CALL, REMIND = SERVICE + b"CallActor", SERVICE + b"CallActorReminder"
@@ -25,6 +30,7 @@ class ActorSidecars:
 
     def __init__(self, sidecars: Sidecars, namespace: str, most: int) -> None:
         self._sidecars, self._namespace, self._most = sidecars, namespace, most
+        self.metrics: GrpcMetrics | None = None
 
     async def invoke(self, host: Host, actor: Actor, call: Call) -> Answer:
         """The answer of an actor. Raises `RpcError`."""
@@ -49,6 +55,10 @@ class ActorSidecars:
 
     async def _call(self, host: Host, path: bytes, message: bytes, trace: bytes) -> bytes:
         """The message that a method answers with."""
+        work = self._exchange(host, path, message, trace)
+        return await (work if self.metrics is None else self.metrics.asked(path, message, work))
+
+    async def _exchange(self, host: Host, path: bytes, message: bytes, trace: bytes) -> bytes:
         if len(message) > self._most:
             raise RpcError(
                 Code.RESOURCE_EXHAUSTED, f"trying to send message larger than max ({len(message)} vs. {self._most})"
@@ -125,9 +135,9 @@ async def _answer(request: http2_client.Request, most: int) -> bytes:
         raise RpcError(grpc.code_of_http(number), f"unexpected HTTP status code received from server: {number}")
     reader = grpc.MessageReader(most, head.get(b"grpc-encoding", b"identity"))
     messages: list[bytes] = []
-    while data := await request.body.read():
+    while len(messages) < 2 and (data := await request.body.read()):
         messages += reader.feed(data)
-    if request.trailers != grpc.OK_TRAILERS:
+    if len(messages) < 2 and request.trailers != grpc.OK_TRAILERS:
         ended = grpc.status_of(request.trailers or list(head.items()))
         if ended is None:
             raise RpcError(Code.INTERNAL, "server closed the stream without sending trailers")

@@ -10,15 +10,12 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable
 
-from google.protobuf.message import DecodeError
-
 from pydapr.errors import Code, RpcError
 from pydapr.lib.record import Record
 from pydapr.net import grpc_client, http2_pool, tasks
 from pydapr.observe import logging
 from pydapr.peers import scheduler_messages as messages
 from pydapr.peers.scheduling import Due
-from pydapr.proto.dapr.proto.scheduler.v1 import scheduler_pb2
 
 log = logging.get("dapr.runtime.scheduler.cluster")
 
@@ -229,14 +226,13 @@ class _Live:
 
     def _take(self, data: bytes) -> None:
         try:
-            message = scheduler_pb2.WatchJobsResponse.FromString(data)
-        except DecodeError as error:
+            number, due = messages.due(data)
+        except messages.Invalid as error:
             raise RpcError(Code.INTERNAL, f"grpc: failed to unmarshal the received message: {error}") from None
-        due = messages.due(message)
         if due is not None and not self._takes(due):
             self._hold()
             return
-        task = self._loop.create_task(self._answer(message.id, due))
+        task = self._loop.create_task(self._answer(number, due))
         self.under_way.add(task)
         task.add_done_callback(self._answered)
 

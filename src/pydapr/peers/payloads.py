@@ -78,8 +78,8 @@ class Payloads(Body):
     async def read(self) -> bytes:
         while not self.buffered and not self.ended:
             try:
-                data = await self._stream.read()
-                if data:
+                data = b"" if self._reader.is_behind else await self._stream.read()
+                if data or self._reader.is_behind:
                     self._unpack(data)
                     continue
                 if self._reader.incomplete:

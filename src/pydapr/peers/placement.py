@@ -22,16 +22,14 @@ which we acknowledge when it is done (v1.18.3, `pkg/actors/internal/placement/lo
 import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
-
-from google.protobuf.message import DecodeError
+from typing import Protocol
 
 from pydapr.errors import Code, RpcError
 from pydapr.lib.record import Record
 from pydapr.net import dial, grpc_client, http2_client, http2_pool, keepalive, lookup
 from pydapr.observe import logging
-from pydapr.proto.dapr.proto.placement.v1 import placement_pb2
 from pydapr.wire import http2
+from pydapr.wire import placement as messages
 
 log = logging.get("dapr.runtime.actors.placement.loops.placement")
 _stream_log = logging.get("dapr.runtime.actors.placement.loops.stream")
@@ -65,7 +63,6 @@ PATIENCE = http2_pool.Patience(quiet=12.0)
 allowed by gRPC's servers."""
 
 _LOCK, _UPDATE, _UNLOCK = "lock", "update", "unlock"
-_Operation = placement_pb2.HostOperation
 
 
 class Me(Record):
@@ -259,8 +256,8 @@ class _Session:
         self._follower = follower
         self._disseminate_seconds = disseminate_seconds
         self._on_unlock = on_unlock
-        self._orders: asyncio.Queue[placement_pb2.PlacementOrder] = asyncio.Queue(ORDERS)
-        self._pending: placement_pb2.PlacementOrder | None = None
+        self._orders: asyncio.Queue[messages.Order] = asyncio.Queue(ORDERS)
+        self._pending: messages.Order | None = None
         """The order that is being carried out."""
         self._reported: Sequence[str] | None = None
         self._phase = _UNLOCK
@@ -289,14 +286,12 @@ class _Session:
         """Has placement give what is here to others, and lets it go before they have it. Ends by `_Ended`."""
         if not self._reported or not self.has_orders:
             return
-        await self._send(_Operation.REPORT, name=self._me.name, api_level=API_LEVEL)
+        await self._say([], False)
         while True:
             order = self._pending or await self._received()
             self._pending = None
             await self._obey(order)
-            if order.operation == _UPDATE and not any(
-                self._me.name in table.load_map for table in order.tables.entries.values()
-            ):
+            if order.operation == _UPDATE and not any(self._me.name in hosts for hosts in order.members.values()):
                 break
         try:
             self._is_leaving = True
@@ -314,24 +309,24 @@ class _Session:
             message = await self._message()
             await self._orders.put(message)
 
-    async def _message(self) -> placement_pb2.PlacementOrder:
+    async def _message(self) -> messages.Order:
         try:
             data = await self._stream.receive()
             if data is None:
                 raise _Ended("EOF")
-            return placement_pb2.PlacementOrder.FromString(data)
+            return messages.order(data)
         except RpcError as error:
             is_elsewhere = error.code == Code.FAILED_PRECONDITION and "is not a leader" in error.message
             tell = _stream_log.debug if is_elsewhere or self._is_leaving else _stream_log.warning
             tell(f"Error receiving from stream: {error}")
             raise _Ended(str(error), is_elsewhere) from None
-        except DecodeError as fault:
+        except messages.Invalid as fault:
             raise _Ended(f"placement said what is no order: {fault}") from None
 
-    async def _received(self) -> placement_pb2.PlacementOrder:
+    async def _received(self) -> messages.Order:
         return await self._message() if self._orders.empty() else self._orders.get_nowait()
 
-    async def _next(self) -> placement_pb2.PlacementOrder:
+    async def _next(self) -> messages.Order:
         """The next order, if it comes in time."""
         seconds = {_LOCK: self._disseminate_seconds, _UPDATE: UNLOCK_SECONDS}.get(self._phase)
         try:
@@ -341,22 +336,21 @@ class _Session:
             _round_log.warning(f"Dissemination timeout for version {self._version}, closing stream to reconnect")
             raise _Ended(f"dissemination timeout after {seconds:g}s for version {self._version}") from None
 
-    async def _obey(self, order: placement_pb2.PlacementOrder) -> None:
-        operation, version = order.operation, order.version or _number(order.tables.version)
+    async def _obey(self, order: messages.Order) -> None:
+        operation, version = order.operation, order.version
         _round_log.debug(f"Handling placement order={operation} version={version}")
         self.has_orders = True
         if operation == _LOCK:
             self._phase, self._version = _LOCK, version
-            await self._send(_Operation.LOCK, version=version)
+            await self._done(messages.LOCK, version)
         elif operation == _UPDATE:
             if version < self._version:
                 raise _Ended(f"version mismatch: expected {self._version}, got {version}")
-            members, replicas = _members(order.tables)
             if self._letting_go is not None:
                 await asyncio.shield(self._letting_go)
-            await self._follower.update(members, replicas)
+            await self._follower.update(order.members, order.replicas)
             self._phase = _UPDATE
-            await self._send(_Operation.UPDATE, version=self._version)
+            await self._done(messages.UPDATE, self._version)
         elif operation == _UNLOCK:
             await self._unlock(version)
         else:
@@ -371,7 +365,7 @@ class _Session:
             return
         self._phase, self._version = _UNLOCK, version
         self._on_unlock(version, self._follower.unlock())
-        await self._send(_Operation.UNLOCK, version=version)
+        await self._done(messages.UNLOCK, version)
 
     async def _beat(self) -> None:
         """Notices when this process stood still: others may have been given what is here."""
@@ -400,33 +394,21 @@ class _Session:
             now = sorted(types())
             if now != self._reported:
                 self._reported = now
-                await self._send(
-                    _Operation.REPORT,
-                    name=self._me.name,
-                    api_level=API_LEVEL,
-                    entities=now,
-                    returns=self._letting_go is not None,
-                )
+                await self._say(now, self._letting_go is not None)
             await changed.wait()
 
-    async def _send(self, operation: placement_pb2.HostOperation, **more: Any) -> None:
-        message = placement_pb2.Host(operation=operation, id=self._me.app_id, namespace=self._me.namespace, **more)
+    async def _say(self, types: Sequence[str], returns: bool) -> None:
+        me = self._me
+        await self._send(messages.report(me.app_id, me.namespace, me.name, types, API_LEVEL, returns))
+
+    async def _done(self, operation: int, version: int) -> None:
+        await self._send(messages.acknowledgement(operation, self._me.app_id, self._me.namespace, version))
+
+    async def _send(self, message: bytes) -> None:
         try:
-            await self._stream.send(message.SerializeToString())
+            await self._stream.send(message)
         except RpcError as error:
             raise _Ended(str(error)) from None
-
-
-def _members(tables: placement_pb2.PlacementTables) -> tuple[dict[str, dict[str, str]], int]:
-    """What `Follower.update` takes."""
-    members = {
-        name: {host: entry.id for host, entry in table.load_map.items()} for name, table in tables.entries.items()
-    }
-    return members, tables.replication_factor
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isdecimal() else 0
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> _Ended:

@@ -14,21 +14,18 @@ import random
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from google.protobuf.message import DecodeError
-
 from pydapr.errors import Code, RpcError
 from pydapr.net import dial, grpc_client, http2_client, http2_pool, lookup
 from pydapr.observe import logging
 from pydapr.peers import job_streams
 from pydapr.peers import scheduler_messages as messages
 from pydapr.peers.scheduling import Due, Job, NamedJob, Owner, Scheduling
-from pydapr.proto.dapr.proto.scheduler.v1 import scheduler_pb2
 from pydapr.wire import http2
 
 if TYPE_CHECKING:
-    from google.protobuf.message import Message
+    from pydapr.observe.metrics_grpc import GrpcMetrics
 
-    M = TypeVar("M", bound=Message)
+T = TypeVar("T")
 
 log = logging.get("dapr.runtime.scheduler.watchhosts")
 clients_log = logging.get("dapr.runtime.scheduler.clients")
@@ -80,6 +77,7 @@ class Scheduler(Scheduling):
         """Takes a job of the app."""
         self.on_reminder: job_streams.Deliver = _nobody
         """Takes a reminder of an actor."""
+        self.metrics: GrpcMetrics | None = None
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -161,8 +159,7 @@ class Scheduler(Scheduling):
                 await stream.end()
                 data = await stream.receive()
             while data is not None:
-                hosts = scheduler_pb2.WatchHostsResponse.FromString(data).hosts
-                self._use([host.address for host in hosts])
+                self._use(_decoded(messages.hosts, data))
                 data = await stream.receive()
         except RpcError as error:
             if error.code != Code.UNIMPLEMENTED:
@@ -170,8 +167,6 @@ class Scheduler(Scheduling):
             # A scheduler from before there was such a stream: those that are configured are all that there are.
             self._use(self._addresses)
             await asyncio.sleep(CALL_SECONDS)
-        except DecodeError as broken:
-            raise RpcError(Code.INTERNAL, f"grpc: failed to unmarshal the received message: {broken}") from None
         finally:
             stream.close()
 
@@ -213,44 +208,35 @@ class Scheduler(Scheduling):
     async def schedule(
         self, name: str, job: Job, owner: Owner | None, overwrite: bool, concurrency_key: str | None = None
     ) -> None:
-        request = scheduler_pb2.ScheduleJobRequest(
-            name=name,
-            job=messages.job_message(job),
-            metadata=messages.metadata(self._app_id, self._namespace, owner, concurrency_key),
-            overwrite=overwrite,
-        )
+        whose = messages.metadata(self._app_id, self._namespace, owner, concurrency_key)
+        request = messages.schedule(name, job, whose, overwrite)
         # Who may not overwrite may not ask twice: the first answer may have been lost, and the second would be no.
         await self._ask(b"ScheduleJob", request, may_repeat=overwrite)
 
     async def get(self, name: str, owner: Owner | None) -> Job:
-        request = scheduler_pb2.GetJobRequest(name=name, metadata=self._metadata(owner))
-        answer = _decoded(scheduler_pb2.GetJobResponse, await self._ask(b"GetJob", request))
-        return messages.job(answer.job)
+        request = messages.by_name(name, self._metadata(owner))
+        return _decoded(messages.kept, await self._ask(b"GetJob", request))
 
     async def delete(self, name: str, owner: Owner | None) -> None:
-        await self._ask(b"DeleteJob", scheduler_pb2.DeleteJobRequest(name=name, metadata=self._metadata(owner)))
+        await self._ask(b"DeleteJob", messages.by_name(name, self._metadata(owner)))
 
     async def list(self, owner: Owner | None) -> Sequence[NamedJob]:
-        request = scheduler_pb2.ListJobsRequest(metadata=self._metadata(owner))
-        answer = _decoded(scheduler_pb2.ListJobsResponse, await self._ask(b"ListJobs", request))
-        return [messages.named(job) for job in answer.jobs]
+        request = messages.by_metadata(self._metadata(owner))
+        return _decoded(messages.jobs, await self._ask(b"ListJobs", request))
 
     async def delete_owned(self, owner: Owner, id_is_prefix: bool = False) -> None:
-        request = scheduler_pb2.DeleteByMetadataRequest(
-            metadata=self._metadata(owner), id_prefix_match=True if id_is_prefix else None
-        )
+        request = messages.by_metadata(self._metadata(owner), id_is_prefix)
         await self._ask(b"DeleteByMetadata", request)
 
     async def delete_by_prefix(self, prefix: str) -> None:
-        request = scheduler_pb2.DeleteByNamePrefixRequest(name_prefix=prefix, metadata=self._metadata(None))
+        request = messages.by_name(prefix, self._metadata(None))
         await self._ask(b"DeleteByNamePrefix", request)
 
-    def _metadata(self, owner: Owner | None) -> scheduler_pb2.JobMetadata:
+    def _metadata(self, owner: Owner | None) -> bytes:
         return messages.metadata(self._app_id, self._namespace, owner)
 
-    async def _ask(self, name: bytes, request: "Message", may_repeat: bool = True) -> bytes:
+    async def _ask(self, name: bytes, message: bytes, may_repeat: bool = True) -> bytes:
         """The answer of a scheduler, each in its turn. Raises `RpcError`."""
-        message = request.SerializeToString()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + CALL_SECONDS
         told = "no scheduler is known yet"
@@ -259,25 +245,30 @@ class Scheduler(Scheduling):
             self._turn += 1
             for number in range(len(hosts)):
                 host = hosts[(self._turn + number) % len(hosts)]
+                work = self._ask_one(host, name, message, deadline)
                 try:
-                    async with asyncio.timeout_at(deadline):
-                        connection = await self._calls.connection(host)
+                    if self.metrics is not None:
+                        return await self.metrics.asked(SERVICE + name, message, work)
+                    return await work
                 except http2_pool.Unreachable as error:
                     told = str(error)
-                    continue
                 except TimeoutError:
                     raise _late(told) from None
-                left = max(deadline - loop.time(), 0.001)
-                try:
-                    return await grpc_client.call(
-                        connection, SERVICE + name, host, message, left, self._with_tls, max_message=MAX_MESSAGE
-                    )
                 except RpcError as failed:
                     # One that is shutting down cancels what is under way.
                     if failed.code not in _TRY_AGAIN or not (may_repeat or failed.code == Code.CANCELLED):
                         raise
                     told = failed.message
             await self._next_try(deadline, told)
+
+    async def _ask_one(self, host: str, name: bytes, message: bytes, deadline: float) -> bytes:
+        """The answer of one scheduler. Raises `RpcError`, `Unreachable`, `TimeoutError`."""
+        async with asyncio.timeout_at(deadline):
+            connection = await self._calls.connection(host)
+        left = max(deadline - asyncio.get_running_loop().time(), 0.001)
+        return await grpc_client.call(
+            connection, SERVICE + name, host, message, left, self._with_tls, max_message=MAX_MESSAGE
+        )
 
     async def _next_try(self, deadline: float, told: str) -> None:
         """Waits before all are asked again. Raises `RpcError` when there is no time for that."""
@@ -306,10 +297,10 @@ def _told(address: str, error: Exception) -> str:
     )
 
 
-def _decoded(kind: "type[M]", data: bytes) -> "M":
+def _decoded(read: Callable[[bytes], T], data: bytes) -> T:
     try:
-        return kind.FromString(data)
-    except DecodeError as error:
+        return read(data)
+    except messages.Invalid as error:
         raise RpcError(Code.INTERNAL, f"grpc: failed to unmarshal the received message: {error}") from None
 
 

@@ -7,7 +7,7 @@ Written and read by hand like `wire.topicstreams`: every call of such an actor i
 from collections.abc import Sequence
 
 from pydapr.wire import headers as names
-from pydapr.wire.invocation import Invalid, field, fields, octets
+from pydapr.wire.invocation import Invalid, field, fields, octets, text_field
 
 __all__ = [
     "DEACTIVATE",
@@ -64,7 +64,12 @@ class Reply:
 def invoke(id: bytes, actor_type: str, actor_id: str, method: str, data: bytes, headers: Sequence[Header]) -> bytes:
     """The response that has a method called. `headers` are its metadata, in the letter case they are given in; of a
     name that stands twice the first counts, as in the original."""
-    out = [field(b"\x0a", id), _text(b"\x12", actor_type), _text(b"\x1a", actor_id), _text(b"\x22", method)]
+    out = [
+        field(b"\x0a", id),
+        text_field(b"\x12", actor_type),
+        text_field(b"\x1a", actor_id),
+        text_field(b"\x22", method),
+    ]
     if data:
         out.append(field(b"\x2a", data))
     seen: set[bytes] = set()
@@ -87,7 +92,7 @@ def timer(
     id: bytes, actor_type: str, actor_id: str, name: str, due: str, period: str, callback: str, data: Packed | None
 ) -> bytes:
     """The response that has a timer done."""
-    out = _named(id, actor_type, actor_id, name, due, period) + _text(b"\x3a", callback)
+    out = _named(id, actor_type, actor_id, name, due, period) + text_field(b"\x3a", callback)
     if data is not None:
         out += field(b"\x42", _any(data))
     return field(b"\x22", out)
@@ -95,21 +100,17 @@ def timer(
 
 def deactivate(id: bytes, actor_type: str, actor_id: str) -> bytes:
     """The response that says that an actor is not needed any more."""
-    return field(b"\x2a", field(b"\x0a", id) + _text(b"\x12", actor_type) + _text(b"\x1a", actor_id))
+    return field(b"\x2a", field(b"\x0a", id) + text_field(b"\x12", actor_type) + text_field(b"\x1a", actor_id))
 
 
 def _named(id: bytes, actor_type: str, actor_id: str, name: str, due: str, period: str) -> bytes:
     said = ((b"\x12", actor_type), (b"\x1a", actor_id), (b"\x22", name), (b"\x2a", due), (b"\x32", period))
-    return field(b"\x0a", id) + b"".join([_text(tag, text) for tag, text in said])
+    return field(b"\x0a", id) + b"".join([text_field(tag, text) for tag, text in said])
 
 
 def _any(data: Packed) -> bytes:
     type_url, value = data
     return (field(b"\x0a", type_url) if type_url else b"") + (field(b"\x12", value) if value else b"")
-
-
-def _text(tag: bytes, text: str) -> bytes:
-    return field(tag, text.encode("utf-8", "replace")) if text else b""
 
 
 def _entry(header: Header) -> bytes:

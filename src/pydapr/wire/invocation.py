@@ -25,6 +25,8 @@ _BOUND = 4096
 _LONGEST = 512
 _MESSAGE_BOUND = 512
 _MESSAGE_LONGEST = 4096
+_MOST_DIGITS = 18
+"""Of a length."""
 
 _encoded: dict[Header, bytes] = {}
 _sent_on: dict[Header, bytes] = {}
@@ -112,6 +114,11 @@ def field(tag: bytes, value: bytes) -> bytes:
     """A length-delimited field; `tag` is its whole first byte."""
     size = len(value)
     return tag + (_SHORT[size] if size < _TABLE else _varint(size)) + value
+
+
+def text_field(tag: bytes, text: str) -> bytes:
+    """A field of text; nothing when it is empty, which is how protobuf has it."""
+    return field(tag, text.encode("utf-8", "replace")) if text else b""
 
 
 def _entry(name: bytes, values: Sequence[bytes]) -> bytes:
@@ -298,6 +305,12 @@ def text(value: bytes | int) -> str:
         raise Invalid("text that is no UTF-8") from None
 
 
+def signed(value: bytes | int) -> int:
+    """The number of a field that may be negative. Raises `Invalid` when it is bytes."""
+    number = _int(value) & 0xFFFF_FFFF_FFFF_FFFF
+    return number - (1 << 64) if number >> 63 else number
+
+
 def _int(value: bytes | int) -> int:
     if not isinstance(value, int):
         raise Invalid("bytes where a number is due")
@@ -404,7 +417,7 @@ def decode_request(data: bytes) -> Request:
             metadata += _decode_entry(octets(value))
     request.has_metadata = bool(metadata)
     length = names.first(metadata, b"content-length")
-    if length is not None and length.isdigit():
+    if length is not None and length.isdigit() and len(length) <= _MOST_DIGITS:
         request.content_length = int(length)
     request.headers = _with_content_type(metadata, content_type)
     request.says_trace = not names.VOLATILE.isdisjoint(dict(metadata))
@@ -479,7 +492,8 @@ def decode_response(data: bytes) -> Response:
         elif number == 2:
             metadata += _decode_entry(octets(value))
     length = names.first(metadata, b"content-length")
-    response.content_length = length if length is not None and length.isdigit() else None
+    is_length = length is not None and length.isdigit() and len(length) <= _MOST_DIGITS
+    response.content_length = length if is_length else None
     response.headers = _with_content_type(metadata, content_type)
     if len(data) <= _MESSAGE_LONGEST and not response.data:
         if len(_responses) >= _MESSAGE_BOUND:
@@ -489,13 +503,15 @@ def decode_response(data: bytes) -> Response:
 
 
 def _decode_status(response: Response, data: bytes) -> None:
+    details = [response.details]
     for number, value in fields(data):
         if number == 1:
             response.code = _int(value)
         elif number == 2:
             response.message = octets(value)
         elif number == 3:
-            response.details += field(b"\x1a", octets(value))
+            details.append(field(b"\x1a", octets(value)))
+    response.details = b"".join(details)
 
 
 def decode_stream(data: bytes) -> tuple[bytes, bytes | None, int]:

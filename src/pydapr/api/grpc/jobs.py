@@ -25,13 +25,14 @@ class JobsApi:
     async def schedule(self, exchange: ServerExchange, data: bytes) -> bytes:
         """Keeps a job."""
         from pydapr.api import jobs
-        from pydapr.peers import scheduler_messages
+        from pydapr.lib.actors import Packed
         from pydapr.proto.dapr.proto.runtime.v1 import jobs_pb2
 
         asked = unary.decode(jobs_pb2.ScheduleJobRequest, data)
         job = None
         if asked.HasField("job"):
-            job = jobs.job(asked.job, scheduler_messages.packed(asked.job.data) if asked.job.HasField("data") else None)
+            given = asked.job.data
+            job = jobs.job(asked.job, Packed(given.type_url, given.value) if asked.job.HasField("data") else None)
         await self._jobs.schedule(asked.job.name, job, asked.overwrite)
         return b""
 

@@ -37,12 +37,12 @@ class RemindersApi:
 
     async def register(self, exchange: ServerExchange, data: bytes) -> bytes:
         """Keeps a reminder."""
+        from pydapr.api import jobs
         from pydapr.blocks.actors.reminders import Wanted
-        from pydapr.peers import scheduler_messages
         from pydapr.proto.dapr.proto.runtime.v1 import actors_pb2
 
         asked = unary.decode(actors_pb2.RegisterActorReminderRequest, data)
-        policy = scheduler_messages.policy(asked.failure_policy) if asked.HasField("failure_policy") else None
+        policy = jobs.policy(asked.failure_policy) if asked.HasField("failure_policy") else None
         overwrite = asked.overwrite if asked.HasField("overwrite") else True
         wanted = Wanted(asked.due_time, asked.period, asked.ttl, _packed(asked.data), overwrite, policy)
         await self._reminders.register(Actor(asked.actor_type, asked.actor_id), asked.name, wanted)

@@ -99,11 +99,11 @@ def _policy(given: Any) -> FailurePolicy | None:
         return None
     from google.protobuf import json_format
 
-    from pydapr.peers import scheduler_messages
+    from pydapr.api import jobs
     from pydapr.proto.dapr.proto.common.v1 import common_pb2
 
     try:
         found = json_format.ParseDict(given, common_pb2.JobFailurePolicy(), ignore_unknown_fields=True)
     except (json_format.ParseError, TypeError, AttributeError) as error:
         raise MalformedRequest(f"{BEFORE}failure_policy: {error}") from None
-    return scheduler_messages.policy(found)
+    return jobs.policy(found)

@@ -6,7 +6,7 @@ Called by the HTTP face; needs a broker that can show its messages. New beside t
 from collections.abc import Collection, Mapping, Sequence
 from time import time
 
-from pydapr.blocks.pubsub import Broker, events
+from pydapr.blocks.pubsub import Broker
 from pydapr.blocks.pubsub.errors import CannotBrowse, Forbidden, MetadataInvalid, TopicEmpty
 from pydapr.blocks.pubsub.publish import Publisher
 from pydapr.components.pubsub import Browsed, Message, PubSubError, Unsupported
@@ -110,6 +110,8 @@ def _shown(broker: Broker, one: Browsed) -> Browsed:
 
 def _origin(message: Message) -> str:
     """The topic that an event says it was published to, "" when it is none, or says nothing."""
+    from pydapr.blocks.pubsub import events  # a look into topics is rare, and every sidecar with a broker offers it
+
     try:
         found = events.decode(message.data).get("topic")
     except events.Unreadable:

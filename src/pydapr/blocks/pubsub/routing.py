@@ -6,8 +6,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pydapr.lib import cel
 from pydapr.lib.record import Record
+
+
+class Invalid(ValueError):
+    """The expression of a rule is none. The message is the reason."""
 
 
 class Undecided(Exception):
@@ -23,9 +26,16 @@ class Rule(Record):
 
 
 def rule(match: str, path: str) -> Rule:
-    """The rule of a subscription. Raises `cel.Invalid`."""
+    """The rule of a subscription. Raises `Invalid`."""
     text = match.strip()
-    return Rule(path, text, cel.compile(text)) if text else Rule(path)
+    if not text:
+        return Rule(path)
+    from pydapr.lib import cel  # few subscriptions have such rules
+
+    try:
+        return Rule(path, text, cel.compile(text))
+    except cel.Invalid as error:
+        raise Invalid(str(error)) from None
 
 
 def path(rules: Sequence[Rule], event: Mapping[str, Any]) -> str | None:
@@ -35,7 +45,11 @@ def path(rules: Sequence[Rule], event: Mapping[str, Any]) -> str | None:
             return one.path
         try:
             result = one.holds({"event": event})
-        except cel.Failed as error:
+        except Exception as error:
+            from pydapr.lib import cel
+
+            if not isinstance(error, cel.Failed):
+                raise
             raise Undecided(str(error)) from None
         if not isinstance(result, bool):
             raise Undecided(f"the result of match expression {one.match} was not a boolean")

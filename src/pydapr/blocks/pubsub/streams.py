@@ -164,13 +164,16 @@ class Session:
 
 
 class Streams:
-    """All streams of a sidecar. `brokers` are those that are open, by the names of their components."""
+    """All streams of a sidecar. `brokers` are those that are open, by the names of their components. `is_over` says
+    that the sidecar stops already."""
 
-    def __init__(self, brokers: Mapping[str, Broker], around: Around, tracer: "Tracer | None" = None) -> None:
+    def __init__(
+        self, brokers: Mapping[str, Broker], around: Around, tracer: "Tracer | None" = None, is_over: bool = False
+    ) -> None:
         self._brokers, self._around, self._tracer = brokers, around, tracer
         self._sessions: list[Session] = []
         self._last = 0
-        self._is_over = False
+        self._is_over = is_over
 
     @contextmanager
     def session(self) -> Iterator[Session]:
