@@ -83,8 +83,11 @@ class Beside:
     async def listen(
         self, handler: Handler, host: str, port: int, options: server.Options | None = None, part: str = ""
     ) -> server.Server:
-        """Serves `handler`; `part` is ready from then on. Raises `Fatal`."""
-        one = server.Server(handler, options or server.Options())
+        """Serves `handler`; `part` is ready from then on. Raises `Fatal`.
+
+        Of the files that the process may have, connections to one port take half: most have one port for clients.
+        """
+        one = server.Server(handler, (options or server.Options()).replace(files=2))
         try:
             await one.listen(host, port)
         except OSError as error:

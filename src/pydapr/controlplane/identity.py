@@ -4,23 +4,16 @@ Made by their `runtime` when `--tls-enabled` asks for it, and imported only then
 60 ms and 12 MB. What is promised of it is in docs/mtls.md; checks are the original's (v1.18.3, `pkg/security`).
 """
 
-import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pydapr.controlplane.process import Fatal
 from pydapr.lib.record import Record
 from pydapr.net import http2_pool, server
-from pydapr.observe import logging
-from pydapr.security import certificates, request, spiffe, svid, tls, token, trust, watch
+from pydapr.security import anchor_file, certificates, request, spiffe, svid, tls, token, trust
 
 if TYPE_CHECKING:
     import ssl
-
-log = logging.get("dapr.runtime.security")
-
-FILE_SECONDS = 0.5
-"""How often a file of trust anchors that is not there yet is looked for."""
 
 
 class Wanted(Record):
@@ -51,7 +44,7 @@ class Identity:
         self._sentry_id = sentry
         self._sentry: request.Sentry | None = None
         self._source: svid.Source | None = None
-        self._seen: watch.State = watch.state((wanted.trust_anchors_file,))
+        self._file = anchor_file.AnchorFile(wanted.trust_anchors_file)
 
     @property
     def source(self) -> svid.Source:
@@ -82,35 +75,20 @@ class Identity:
 
     async def watch(self) -> None:
         """Takes over what the file of trust anchors says when it changes, until cancelled."""
-        path = self._wanted.trust_anchors_file
-        while True:
-            self._seen = await watch.changed((path,), self._seen, watch.LOOK_SECONDS)
-            try:
-                anchors = _read(path)
-            except (certificates.Invalid, OSError) as error:
-                log.error(f"{error}: the trust anchors from before stay in force")
-                continue
-            log.info("Trust anchors have changed")
-            assert self._sentry is not None
-            self._sentry.anchors = anchors
-            self.source.go_by(anchors)
+        await self._file.follow(self._go_by)
+
+    def _go_by(self, anchors: trust.Anchors) -> None:
+        assert self._sentry is not None
+        self._sentry.anchors = anchors
+        self.source.go_by(anchors)
 
     async def _first_anchors(self) -> trust.Anchors:
-        path = self._wanted.trust_anchors_file
-        if not path:
+        if not self._wanted.trust_anchors_file:
             raise Fatal("trust anchors are required: name their file with --trust-anchors-file")
-        is_told = False
-        while True:
-            try:
-                self._seen = watch.state((path,))
-                return _read(path)
-            except FileNotFoundError:
-                if not is_told:
-                    log.warning(f"Trust anchors file '{path}' not found, waiting...")
-                    is_told = True
-                await asyncio.sleep(FILE_SECONDS)
-            except (certificates.Invalid, OSError) as error:
-                raise Fatal(f"failed to read trust anchors: {error}") from None
+        try:
+            return await self._file.first()
+        except (certificates.Invalid, OSError) as error:
+            raise Fatal(f"failed to read trust anchors: {error}") from None
 
     # -- what is opened with it --
 
@@ -126,9 +104,3 @@ class Identity:
     def way_to(self, other: spiffe.Id) -> http2_pool.Connector:
         """Connects to `other`, and to nobody else."""
         return tls.connector(self.client_context, lambda found: found == other)
-
-
-def _read(path: str) -> trust.Anchors:
-    """Raises `OSError`, `certificates.Invalid`."""
-    with open(path, "rb") as file:
-        return trust.read(file.read())

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from pydapr import DAPR_VERSION
 from pydapr.lib import pflag
+from pydapr.net import files
 from pydapr.observe import level, logging
 
 signals_log = logging.get("dapr.signals")
@@ -57,6 +58,7 @@ def run(settings: LogSettings, log: logging.Logger, begins: str, ends: str, work
     log.info(begins)
     log.info(f"Log level set to: {settings.log_level}")
     logging.adopt_stdlib()
+    files.allow()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_run(settings, log, ends, work))
 

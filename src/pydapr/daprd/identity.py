@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING
 
 from pydapr.daprd import flags
 from pydapr.net import http2_pool
-from pydapr.observe import logging
 from pydapr.peers import verified
-from pydapr.security import certificates, request, spiffe, svid, tls, token, trust, watch
+from pydapr.security import anchor_file, certificates, request, spiffe, svid, tls, token, trust
 
 if TYPE_CHECKING:
     import ssl
 
+    from pydapr.observe.metrics_grpc import GrpcMetrics
     from pydapr.observe.metrics_service import IdentityMetrics
-
-log = logging.get("dapr.runtime.security")
 
 
 class Refused(Exception):
@@ -32,7 +30,7 @@ class Identity:
     def __init__(self, settings: flags.Settings, environ: Mapping[str, str]) -> None:
         """Raises `Refused`."""
         control_plane = self._control_plane = _control_plane(settings)
-        self._file = settings.trust_anchors_file
+        self._file: anchor_file.AnchorFile | None = None
         anchors = self._anchors(settings)
         asks = request.who(environ, settings.app_id, control_plane, settings.identity_namespace)
         if not settings.sentry_address:
@@ -51,24 +49,26 @@ class Identity:
 
     def _anchors(self, settings: flags.Settings) -> trust.Anchors:
         try:
-            if settings.trust_anchors and self._file:
+            if settings.trust_anchors and settings.trust_anchors_file:
                 raise Refused(
                     "trust anchors cannot be specified in both DAPR_TRUST_ANCHORS and DAPR_TRUST_ANCHORS_FILE"
                 )
             if settings.trust_anchors:
                 return trust.read(settings.trust_anchors.encode())
-            if not self._file:
-                raise Refused("trust anchors are required: set DAPR_TRUST_ANCHORS or DAPR_TRUST_ANCHORS_FILE")
-            self._seen = watch.state((self._file,))
-            return _read(self._file)
-        except (certificates.Invalid, OSError) as error:
+        except certificates.Invalid as error:
             raise Refused(str(error)) from None
+        if not settings.trust_anchors_file:
+            raise Refused("trust anchors are required: set DAPR_TRUST_ANCHORS or DAPR_TRUST_ANCHORS_FILE")
+        self._file = anchor_file.AnchorFile(settings.trust_anchors_file)
+        return trust.Anchors("")  # until `open` has read it
 
     async def open(self) -> None:
-        """Gets the first certificate, and waits for sentry if it is not there yet. Raises `Refused`."""
+        """Gets the first certificate. Waits for the file of trust anchors, and for sentry. Raises `Refused`."""
         try:
+            if self._file is not None:
+                self._sentry.anchors = self._source.anchors = await self._file.first()
             await self._source.open(waits=True)
-        except svid.Unavailable as error:
+        except (certificates.Invalid, OSError, svid.Unavailable) as error:
             raise Refused(str(error)) from None
 
     async def renew(self) -> None:
@@ -77,21 +77,18 @@ class Identity:
 
     async def watch_anchors(self) -> None:
         """Takes over what the file of trust anchors says when it changes, until cancelled."""
-        while self._file:
-            self._seen = await watch.changed((self._file,), self._seen, watch.LOOK_SECONDS)
-            try:
-                anchors = _read(self._file)
-            except (certificates.Invalid, OSError) as error:
-                log.error(f"{error}: the trust anchors from before stay in force")
-                continue
-            log.info("Trust anchors have changed")
-            self._sentry.anchors = anchors
-            self._source.go_by(anchors)
+        if self._file is not None:
+            await self._file.follow(self._go_by)
 
-    def measure(self, metrics: "IdentityMetrics") -> None:
+    def _go_by(self, anchors: trust.Anchors) -> None:
+        self._sentry.anchors = anchors
+        self._source.go_by(anchors)
+
+    def measure(self, metrics: "IdentityMetrics", calls: "GrpcMetrics") -> None:
         """Counts this identity, and its renewals from now on."""
         metrics.made()
         self._source.on_renewal = metrics.renewed
+        self._sentry.around = calls.asked
 
     # -- what is opened with it --
 
@@ -125,9 +122,3 @@ def _control_plane(settings: flags.Settings) -> spiffe.Id:
         return spiffe.sentry(domain, settings.control_plane_namespace)
     except spiffe.Malformed as error:
         raise Refused(f"failed to parse sentry SPIFFE ID: {error}") from None
-
-
-def _read(path: str) -> trust.Anchors:
-    """Raises `OSError`, `certificates.Invalid`."""
-    with open(path, "rb") as file:
-        return trust.read(file.read())

@@ -23,6 +23,9 @@ TLS_PATIENCE: dict[str, Any] = {"ssl_handshake_timeout": 10.0, "ssl_shutdown_tim
 """Seconds for a peer to begin, and to take leave when we have closed; asyncio's own are 60 and 30."""
 
 
+HERE = "localhost"
+
+
 def split(address: str) -> tuple[str, int]:
     """Host and port of `host:port`; the host of an IPv6 address without its brackets. Raises `ValueError`."""
     host, colon, port = address.rpartition(":")
@@ -32,22 +35,23 @@ def split(address: str) -> tuple[str, int]:
 
 
 async def address(address: str, factory: Factory) -> object:
-    """Connects to `host:port`. Raises `OSError`."""
+    """Connects to `host:port`; without a host it is this machine. Raises `OSError`."""
     try:
         host, port = split(address)
     except ValueError as error:
         raise OSError(str(error)) from None
-    return await _connect(factory, host, port)
+    return await _connect(factory, host or HERE, port)
 
 
 async def address_by_tls(
     address: str, factory: Factory, context: "ssl.SSLContext"
 ) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
-    """Connects to `host:port` over TLS. Raises `OSError`."""
+    """Connects to `host:port` over TLS; without a host it is this machine. Raises `OSError`."""
     try:
         host, port = split(address)
     except ValueError as error:
         raise OSError(str(error)) from None
+    host = host or HERE
     return await _connect(factory, host, port, ssl=context, server_hostname=host, **TLS_PATIENCE)
 
 
@@ -89,8 +93,8 @@ async def _connect(
 
 @lru_cache(256)
 def needs_no_lookup(host: str) -> bool:
-    """Whether `host` is an address, or a name that this machine knows itself."""
-    if host == "localhost":
+    """Whether `host` is an address, or a name that this machine knows itself, as it does none."""
+    if host in (HERE, ""):
         return True
     for family in (socket.AF_INET, socket.AF_INET6):
         try:

@@ -34,6 +34,7 @@ class IdentityFolder:
 
     def _write(self, files: dict[str, bytes]) -> None:
         base, name = os.path.split(self._path)
+        before = self._before or self._left_behind()
         current = os.path.join(base, f"{time.time_ns()}-{name}")
         os.makedirs(current, mode=0o700)
         for file, data in files.items():
@@ -45,6 +46,16 @@ class IdentityFolder:
         if os.path.isdir(self._path) and not os.path.islink(self._path):
             os.rename(self._path, f"{current}.old")  # made by somebody else, and not ours to remove
         os.replace(link, self._path)
-        before, self._before = self._before, current
+        self._before = current
         if before:
             shutil.rmtree(before, ignore_errors=True)
+
+    def _left_behind(self) -> str:
+        """The folder with the key of a scheduler that was here before us, if there is one."""
+        base, name = os.path.split(self._path)
+        try:
+            found = os.readlink(self._path)
+        except OSError:
+            return ""
+        number, _, rest = found.partition("-")
+        return os.path.join(base, found) if number.isdecimal() and rest == name else ""

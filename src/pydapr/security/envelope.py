@@ -5,7 +5,6 @@ Bytes in, bytes out: who wraps the key of a document, and where its bytes come f
 """
 
 import base64
-import hmac
 import json
 import os
 from collections.abc import Callable
@@ -94,6 +93,8 @@ def write_header(header: Header, file_key: bytes) -> bytes:
 
 def verify(header: Header, file_key: bytes) -> None:
     """Raises `Invalid` when the header was not signed with a key derived from `file_key`."""
+    import hmac
+
     try:
         mac = base64.b64decode(header.mac, validate=True)
     except ValueError:
@@ -228,10 +229,15 @@ class Opener(_Segments):
 
 
 def _sign(file_key: bytes, signed: bytes) -> bytes:
-    return hmac.digest(_derive(file_key, b"", b"header"), signed, "sha256")
+    return _mac(_derive(file_key, b"", b"header"), signed)
 
 
 def _derive(key: bytes, salt: bytes, purpose: bytes) -> bytes:
     """HKDF-SHA-256 (RFC 5869) for the 32 bytes that its first block has."""
-    extracted = hmac.digest(salt, key, "sha256")
-    return hmac.digest(extracted, purpose + b"\x01", "sha256")
+    return _mac(_mac(salt, key), purpose + b"\x01")
+
+
+def _mac(key: bytes, data: bytes) -> bytes:
+    import hmac  # nearly a megabyte that few starts need
+
+    return hmac.digest(key, data, "sha256")

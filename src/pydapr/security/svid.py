@@ -142,7 +142,7 @@ class Source:
         log.info("Fetching initial identity")
         while True:
             try:
-                self._take(await self._fetch())
+                await self.renew()
                 break
             except Unavailable as error:
                 if not (waits and isinstance(error, Unreached)):
@@ -151,21 +151,25 @@ class Source:
         log.info("Security is initialized successfully")
 
     async def renew(self) -> None:
-        """Gets another identity now, because who issues them has changed. Raises `Unavailable`."""
-        self._take(await self._fetch())
+        """Gets an identity now. Raises `Unavailable`."""
+        identity = await self._fetch()
+        try:
+            self._take(identity)
+        except OSError as error:  # such as no room for another file
+            raise Unavailable(f"error taking the identity over: {error}") from None
 
     async def run(self) -> None:
         """Renews the identity, until cancelled."""
         self._say("Starting workload identity expiry watcher", with_renewal=True)
         while True:
             await self._sleep(max(0.0, min(LOOK_SECONDS, self._renew_at - self._clock())))
-            if self._clock() < self._renew_at and not self._trust_changed.is_set():
+            if not self._is_due() and not self._trust_changed.is_set():
                 continue
             is_due = self._trust_changed.is_set()
             self._trust_changed.clear()
             self._say("Renewing workload identity", with_renewal=False)
             try:
-                self._take(await self._fetch())
+                await self.renew()
             except Unavailable as error:
                 self.on_renewal(error.reason)
                 if is_due:  # those who were trusted before are not to stay because of that
@@ -178,6 +182,10 @@ class Source:
             self.on_renewal("")
             self._say("Successfully renewed workload identity", with_renewal=True)
 
+    def _is_due(self) -> bool:
+        """Half of its life is over, or it has not begun: the clock has been set back, and peers do not take it."""
+        return not self.identity.not_before <= self._clock() < self._renew_at
+
     async def _sleep(self, seconds: float) -> None:
         """Waits, until the anchors change at most."""
         with contextlib.suppress(TimeoutError):
@@ -186,10 +194,10 @@ class Source:
 
     def go_by(self, anchors: trust.Anchors) -> None:
         """Goes by other anchors from the next connection on; `run` renews the identity, which may be under one that
-        is not among them any more."""
+        is not among them any more. Raises `OSError` when that is not possible at once: it is done with the renewal."""
         self.anchors = anchors
-        self._make_contexts()
         self._trust_changed.set()
+        self._make_contexts()
 
     # -- contexts --
 
@@ -246,9 +254,11 @@ class Source:
         request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, None)
         issued = await self._request(request.public_bytes(serialization.Encoding.DER))
         try:
-            return _identity(issued, key)
-        except ValueError as error:
+            identity = _identity(issued, key)
+            tls.check(identity.chain, identity.key)
+        except (ValueError, OSError) as error:
             raise Unavailable(f"error parsing newly signed certificate: {error}") from None
+        return identity
 
     def _say(self, what: str, with_renewal: bool) -> None:
         identity = self.identity

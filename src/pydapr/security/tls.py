@@ -53,6 +53,11 @@ def show(context: ssl.SSLContext, chain: bytes, key: bytes) -> None:
         context.load_cert_chain(chain_path, key_path)
 
 
+def check(chain: bytes, key: bytes) -> None:
+    """Whether a certificate can be shown: its issuer's key may be too short. Raises `ssl.SSLError`, `OSError`."""
+    show(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), chain, key)
+
+
 def peer(transport: asyncio.BaseTransport) -> spiffe.Id | None:
     """Who is on the other side of a TLS connection; None without a certificate. Raises `spiffe.Malformed`."""
     shown: dict[str, Any] | None = transport.get_extra_info("peercert")

@@ -8,6 +8,7 @@ has to be helped: `with_issuers` and `in_turn` do that, and do nothing where nam
 """
 
 import datetime
+import ssl
 from collections.abc import Iterable
 
 from cryptography import x509
@@ -23,11 +24,14 @@ class Anchors(Record):
 
 
 def read(data: bytes) -> Anchors:
-    """The anchors in a PEM text. Raises `certificates.Invalid`."""
+    """The anchors in a PEM text, all of which OpenSSL reads, too. Raises `certificates.Invalid`."""
     try:
-        return Anchors(certificates.encode(certificates.read_all(data)).decode("ascii"))
-    except certificates.Invalid as error:
+        made = Anchors(certificates.encode(certificates.read_all(data)).decode("ascii"))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(cadata=made.pem)
+    except (certificates.Invalid, ssl.SSLError) as error:
         raise certificates.Invalid(f"failed to decode trust anchors: {error}") from None
+    return made
 
 
 def with_issuers(anchors: Anchors, issuers: Iterable[x509.Certificate], now: datetime.datetime) -> Anchors:

@@ -1,6 +1,6 @@
 """Notices that files have changed: by looking at them, because a folder may be a mount that tells nothing.
 
-Used by sentry for the files of the authority and by `daprd.identity` for trust anchors; a swapped link, as Kubernetes
+Used by sentry for the files of the authority and by `anchor_file` for trust anchors; a swapped link, as Kubernetes
 makes it, is a change too.
 """
 

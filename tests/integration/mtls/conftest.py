@@ -1,5 +1,6 @@
 """A sentry and sidecars that speak mTLS by it; when a test fails their logs are shown."""
 
+import asyncio
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,9 @@ from tests.integration import harness
 from tests.integration.harness import Sidecar, World
 from tests.integration.http_wire import App
 from tests.integration.sentry.authority import CONFIGURATION, OURS, Authority
+
+from pydapr.net import http2_pool
+from pydapr.wire import http2
 
 
 class Mesh:
@@ -47,6 +51,18 @@ def invoke(caller: Sidecar, callee: Sidecar, body: bytes = b"hello") -> tuple[in
     """Status and body of a call from one app to another."""
     answer = caller.call("POST", f"/v1.0/invoke/{callee.app_id}/method/some", body=body)
     return answer.status, answer.body
+
+
+async def knock(port: int, connector: http2_pool.Connector) -> None:
+    """Connects, and is gone again. Raises `http2_pool.Unreachable`."""
+    pool = http2_pool.Pool(connector, http2.Limits())
+    try:
+        async with asyncio.timeout(harness.LIMIT):
+            connection = await pool.connection(f"localhost:{port}")
+        connection.transport.abort()  # a farewell could take longer than the loop of the test is there
+    finally:
+        pool.close()
+        await asyncio.sleep(0)
 
 
 @pytest.fixture

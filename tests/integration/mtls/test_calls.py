@@ -1,31 +1,22 @@
 """Sidecars with `--enable-mtls`: who gets a certificate, who may call whom, and what a start says and refuses."""
 
-import asyncio
 import ssl
 from pathlib import Path
 
 import pytest
 from tests.integration import harness
 from tests.integration.harness import Sidecar, World
-from tests.integration.mtls.conftest import Mesh, invoke
+from tests.integration.mtls.conftest import Mesh, invoke, knock
 from tests.integration.sentry.authority import Authority
 from tests.unit.security import issuing
 
 from pydapr.net import http2_pool
 from pydapr.security import spiffe, svid, tls
-from pydapr.wire import http2
-
-LIMIT = 20.0
 
 
 async def greet(sidecar: Sidecar, connector: http2_pool.Connector) -> None:
     """Connects to the internal port. Raises `http2_pool.Unreachable`."""
-    pool = http2_pool.Pool(connector, http2.Limits())
-    try:
-        async with asyncio.timeout(LIMIT):
-            await pool.connection(f"localhost:{sidecar.internal}")
-    finally:
-        pool.close()
+    await knock(sidecar.internal, connector)
 
 
 def test_calls_pass_and_bodies_of_any_size_arrive(mesh: Mesh) -> None:
@@ -124,6 +115,10 @@ def test_it_is_ready_as_soon_as_sentry_is(mesh: Mesh) -> None:
         again.kill()
 
 
+def test_an_address_without_a_host_is_this_machine(mesh: Mesh) -> None:
+    mesh.daprd("app", None, "--sentry-address", f":{mesh.sentry.port}").await_ready()
+
+
 @pytest.mark.parametrize(
     ("anchors", "flags", "reason"),
     [
@@ -153,9 +148,18 @@ def test_anchors_come_from_one_place_only(world: World, tmp_path: Path) -> None:
     sidecar = world.daprd("app", None, *flags, environment=both)
     assert sidecar.exit_code() == 1
     assert "trust anchors cannot be specified in both" in sidecar.log
-    gone = world.daprd("app", None, *flags, environment={"DAPR_TRUST_ANCHORS_FILE": str(tmp_path / "gone")})
-    assert gone.exit_code() == 1
-    assert "No such file" in gone.log
+    file.write_text("nonsense")
+    wrong = world.daprd("app", None, *flags, environment={"DAPR_TRUST_ANCHORS_FILE": str(file)})
+    assert wrong.exit_code() == 1
+    assert "Fatal error from runtime: failed to decode trust anchors: no certificates found" in wrong.log
+
+
+def test_a_file_of_anchors_that_comes_late_is_waited_for(mesh: Mesh, tmp_path: Path) -> None:
+    file = tmp_path / "ca.crt"
+    sidecar = mesh.daprd(environment={"DAPR_TRUST_ANCHORS_FILE": str(file)})
+    sidecar.await_log(f"Trust anchors file '{file}' not found, waiting...")
+    file.write_text(mesh.sentry.anchors)
+    sidecar.await_ready()
 
 
 async def test_tls_is_1_2_at_least_and_http2(mesh: Mesh) -> None:

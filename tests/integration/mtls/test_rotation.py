@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 from tests.integration import harness
 from tests.integration.harness import Sidecar
-from tests.integration.mtls.conftest import Mesh, invoke
+from tests.integration.mtls.conftest import Mesh, invoke, knock
 from tests.integration.mtls.load import Load, await_renewals
 from tests.unit.security import issuing
 
 from pydapr.net import http2_pool
 from pydapr.security import certificates, svid, tls, trust
 from pydapr.sentry import bundle
-from pydapr.wire import http2
 
 pytestmark = pytest.mark.parametrize("sentry", ["short-lived"], indirect=True)
 
@@ -26,6 +25,9 @@ def test_renewals_pass_unnoticed(mesh: Mesh) -> None:
         await_renewals([caller, callee], 4)
     assert not load.failures
     assert load.count > 50
+    page = caller.call("GET", "/", port=caller.metrics).body.decode()
+    method = 'grpc_client_method="/dapr.proto.sentry.v1.CA/SignCertificate",grpc_client_status="OK"'
+    assert f'dapr_grpc_io_client_completed_rpcs{{app_id="{caller.app_id}",{method}}}' in page
 
 
 def test_a_stream_outlives_the_certificates_that_it_began_with(mesh: Mesh) -> None:
@@ -92,12 +94,7 @@ async def is_known_by(sidecar: Sidecar, mesh: Mesh, anchors: trust.Anchors) -> N
     """Connects with a certificate of now and trust in `anchors` only. Raises `http2_pool.Unreachable`."""
     source: svid.Source = await mesh.sentry.source("visitor")
     source.go_by(anchors)
-    pool = http2_pool.Pool(tls.connector(source.client_context, lambda _: True), http2.Limits())
-    try:
-        async with asyncio.timeout(harness.LIMIT):
-            await pool.connection(f"localhost:{sidecar.internal}")
-    finally:
-        pool.close()
+    await knock(sidecar.internal, tls.connector(source.client_context, lambda _: True))
 
 
 def test_anchors_that_cannot_be_used_leave_those_from_before_in_force(mesh: Mesh, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from tests.unit.security import issuing
 
 from pydapr.controlplane import identity
 from pydapr.controlplane.process import Fatal
+from pydapr.security import anchor_file
 
 
 def wanted(file: str, **other: str) -> identity.Wanted:
@@ -44,7 +45,7 @@ async def test_a_file_without_certificates_is_refused(tmp_path: Path) -> None:
 
 
 async def test_it_waits_for_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(identity, "FILE_SECONDS", 0.001)
+    monkeypatch.setattr(anchor_file, "FILE_SECONDS", 0.001)
     made = identity.Identity(wanted(str(tmp_path / "ca.crt")), {})
     waiting = asyncio.create_task(made._first_anchors())
     await asyncio.sleep(0)

@@ -1,14 +1,18 @@
 """Reading TLS into one buffer: what arrives is whole and its own, and the ends of connections come through."""
 
 import asyncio
+import gc
 import os
+import ssl
+import weakref
 
 import pytest
 from tests.unit.security import issuing
 
-from pydapr.net import buffered, dial, server
+from pydapr.net import buffered, dial, http2_pool, server
 from pydapr.net.exchange import Exchange
 from pydapr.security import tls
+from pydapr.wire import http2
 
 LIMIT = 20.0
 
@@ -97,3 +101,55 @@ async def test_a_server_over_tls_takes_bodies_of_any_size() -> None:
     assert answer.endswith(body)
     writer.close()
     await one.stop(0.0)
+
+
+async def test_a_transport_that_is_closed_twice_is_lost_as_any_other() -> None:
+    async def handle(exchange: Exchange) -> None:
+        exchange.respond(200, ())
+
+    faults: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+    source = await issuing.Issuer().source("a")
+    one = server.Server(handle, server.Options(with_http1=False, tls=source.server_context(with_client=True)))
+    pool = http2_pool.Pool(tls.connector(source.client_context, lambda _: True), http2.Limits())
+    connection = await pool.connection(f"127.0.0.1:{await one.listen('127.0.0.1', 0)}")
+    connection.close()
+    connection.transport.close()
+    async with asyncio.timeout(LIMIT):
+        await one.stop(None)
+    assert connection.is_lost
+    pool.close()
+    assert not faults
+
+
+async def test_a_lost_connection_leaves_nothing_of_openssl_to_the_garbage_collector() -> None:
+    async def handle(exchange: Exchange) -> None:
+        exchange.respond(200, ())
+
+    kept: list[weakref.ref[ssl.SSLObject]] = []
+    freed: asyncio.Queue[object] = asyncio.Queue()
+
+    def welcomes(transport: asyncio.BaseTransport) -> bool:
+        kept.append(weakref.ref(transport.get_extra_info("ssl_object"), freed.put_nowait))
+        return True
+
+    source = await issuing.Issuer().source("a")
+    options = server.Options(with_http1=False, tls=source.server_context(with_client=True), welcomes=welcomes)
+    one = server.Server(handle, options)
+    pool = http2_pool.Pool(tls.connector(source.client_context, lambda _: True), http2.Limits())
+    address = f"127.0.0.1:{await one.listen('127.0.0.1', 0)}"
+    gc.disable()
+    try:
+        connection = await pool.connection(address)
+        welcomes(connection.transport)
+        shown = connection.transport.get_extra_info("peercert")
+        connection.close()
+        async with asyncio.timeout(LIMIT):
+            await freed.get()
+            await freed.get()
+        assert connection.transport.is_closing()
+        assert connection.transport.get_extra_info("peercert") == shown
+    finally:
+        gc.enable()
+        pool.close()
+        await one.stop(0.0)

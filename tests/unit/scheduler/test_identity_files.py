@@ -40,6 +40,24 @@ def test_the_next_one_takes_the_place_of_the_first_as_a_whole(tmp_path: Path) ->
     os.close(opened)
 
 
+def test_no_key_of_a_scheduler_before_us_stays(tmp_path: Path) -> None:
+    IdentityFolder(str(tmp_path / "tls")).write(identity(b"first"), ANCHORS)
+    IdentityFolder(str(tmp_path / "tls")).write(identity(b"second"), ANCHORS)
+
+    assert read(tmp_path / "tls")["cert.pem"] == b"second"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_link_that_somebody_else_has_made_leads_to_what_is_not_removed(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "mine").write_text("x")
+    (tmp_path / "tls").symlink_to("own")
+    IdentityFolder(str(tmp_path / "tls")).write(identity(b"chain"), ANCHORS)
+
+    assert "cert.pem" in read(tmp_path / "tls")
+    assert read(tmp_path / "own") == {"mine": b"x"}
+
+
 def test_a_folder_that_is_there_is_not_removed(tmp_path: Path) -> None:
     (tmp_path / "tls").mkdir()
     (tmp_path / "tls" / "mine").write_text("x")

@@ -56,14 +56,19 @@ class Issuer:
 
 def made_as_the_original() -> bundle.Bundle:
     """An authority whose root has the name that all have, and whose issuer does not say which of them is above it."""
-    root_key, key = ed25519.Ed25519PrivateKey.generate(), ed25519.Ed25519PrivateKey.generate()
+    return with_key(ed25519.Ed25519PrivateKey.generate())
+
+
+def with_key(key: certificates.PrivateKey) -> bundle.Bundle:
+    """An authority that issues by this key."""
+    root_key = ed25519.Ed25519PrivateKey.generate()
     like = made()
     root = _without_key_id(certificates.read_all(like.anchors)[0], root_key, root_key)
     return bundle.Bundle(certificates.encode((root,)), (_without_key_id(like.issuer, key, root_key),), key)
 
 
 def _without_key_id(
-    like: x509.Certificate, key: ed25519.Ed25519PrivateKey, signer: ed25519.Ed25519PrivateKey
+    like: x509.Certificate, key: certificates.PrivateKey, signer: ed25519.Ed25519PrivateKey
 ) -> x509.Certificate:
     made = (
         x509.CertificateBuilder()

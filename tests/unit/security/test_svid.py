@@ -2,11 +2,15 @@
 
 import asyncio
 import base64
+import errno
+import itertools
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
 from tests.unit.security import issuing
 
 from pydapr.net import http2_pool, server
@@ -106,6 +110,92 @@ async def test_it_is_renewed_in_time_and_again_after_a_failure(monkeypatch: pyte
     finally:
         running.cancel()
     assert source.identity.chain != first.chain
+
+
+async def test_it_is_renewed_when_the_clock_is_set_back_to_before_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(svid, "LOOK_SECONDS", 0.001)
+    issuer = issuing.Issuer()
+    now, looks = [issuing.now().timestamp()], list[float]()
+
+    def clock() -> float:
+        looks.append(now[0])
+        return now[0]
+
+    source = svid.Source(issuer.request(spiffe.new("public", "default", "a")), issuer.anchors, clock)
+    await source.open()
+    first = source.identity
+    now[0] = first.not_before + 1
+    running = asyncio.create_task(source.run())
+    try:
+        async with asyncio.timeout(10):
+            await _until(lambda: looks.count(now[0]) > 6)
+            assert source.identity is first
+            now[0] = first.not_before - 1
+            await _until(lambda: source.identity is not first)
+    finally:
+        running.cancel()
+
+
+async def test_without_room_for_files_the_one_before_stays_and_renewals_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(svid, "RETRY_SECONDS", 0.001)
+    issuer = issuing.Issuer()
+    source = await issuer.source("a")
+    source.server_context(with_client=True)
+    first, reasons = source.identity, list[str]()
+    source.on_renewal = reasons.append
+    running = asyncio.create_task(source.run())
+    try:
+        source.go_by(issuer.anchors)
+        for passing in (0, 1):  # it is seen when the certificate has come, and when a server is to show it
+            reasons.clear()
+            with monkeypatch.context() as full:
+                full.setattr(tls, "show", _failing(tls.show, passing))
+                async with asyncio.timeout(10):
+                    await _until(lambda: len(reasons) > 1)
+            assert reasons[:2] == ["sign", "sign"]
+            if not passing:
+                assert source.identity is first
+        reasons.clear()
+        async with asyncio.timeout(10):
+            await _until(lambda: "" in reasons)
+    finally:
+        running.cancel()
+    assert source.identity is not first
+
+
+def _failing(show: Callable[..., None], passing: int) -> Callable[..., None]:
+    """`show`, but after `passing` calls that one finds no room which follows."""
+    calls = itertools.count()
+
+    def shown(*given: Any) -> None:
+        if next(calls) % (passing + 1) == passing:
+            raise OSError(errno.EMFILE, "Too many open files")
+        show(*given)
+
+    return shown
+
+
+async def test_an_issuer_whose_certificates_cannot_be_shown_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(svid, "RETRY_SECONDS", 0.001)
+    good, weak = issuing.Issuer(), issuing.Issuer(issuing.with_key(rsa.generate_private_key(65537, 1024)))
+    own = spiffe.new("public", "default", "a")
+    issue = [good.request(own)]
+    source = svid.Source(lambda request: issue[0](request), good.anchors)
+    await source.open()
+    first, reasons = source.identity, list[str]()
+    source.on_renewal = reasons.append
+    issue[0] = weak.request(own)
+    running = asyncio.create_task(source.run())
+    try:
+        source.go_by(trust.read(good.bundle.anchors + weak.bundle.anchors))
+        async with asyncio.timeout(10):
+            await _until(lambda: len(reasons) > 1)
+            assert source.identity is first
+            source.client_context()
+            issue[0] = good.request(own)
+            await _until(lambda: "" in reasons)
+    finally:
+        running.cancel()
 
 
 @pytest.mark.parametrize("failure", ["", "away"])

@@ -5,11 +5,12 @@ import itertools
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from tests.unit.security import issuing
 
 from pydapr.net import http2_pool, server
 from pydapr.net.exchange import Exchange
-from pydapr.security import certificates, svid, tls, trust
+from pydapr.security import certificates, pem, svid, tls, trust
 from pydapr.sentry import bundle
 from pydapr.wire import http2
 
@@ -98,3 +99,19 @@ def test_an_issuer_of_ours_says_which_root_is_above_it() -> None:
     above = made.issuer.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
     own = root.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     assert above.key_identifier == own.digest
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x77"),  # a version that there is none of
+        (b"\x0c\x09localhost", b"\x0d\x09localhost"),  # a name that is no text
+        (b"\x0c\x09localhost", b"\x03\x09localhost"),  # a name of bits
+        (b"\x0c\x09localhost", b"\x1a\x09localhost"),  # only OpenSSL does not read this one
+    ],
+)
+def test_what_somebody_cannot_read_is_no_anchor(before: bytes, after: bytes) -> None:
+    anchors = issuing.made().anchors
+    broken = certificates.read_all(anchors)[0].public_bytes(serialization.Encoding.DER).replace(before, after)
+    with pytest.raises(certificates.Invalid, match="failed to decode trust anchors: "):
+        trust.read(anchors + pem.encode("CERTIFICATE", broken))
