@@ -188,7 +188,8 @@ class Family(Generic[S]):
     def _rewritten(self, label: str, value: str) -> str:
         for rule in self._rules:
             if rule.label == label and value:
-                value = rule.apply(value)
+                # No more than is shown: the time that an expression takes may grow with the square of this.
+                value = rule.apply(value[:LONGEST])
         return value
 
     # -- text --
@@ -256,7 +257,7 @@ class Registry:
     def histogram(
         self, name: str, text: str, bounds: Sequence[float], *labels: str, scale: float = 1
     ) -> Family[Spread]:
-        limits = tuple(sorted(bound for bound in bounds if bound > 0))
+        limits = tuple(sorted({bound for bound in bounds if bound > 0}))
         family: Family[Spread] = Family(
             HISTOGRAM, name, text, labels, self.fixed, lambda: Spread(limits, scale), self._limit, self._rules
         )

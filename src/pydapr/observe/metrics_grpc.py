@@ -1,13 +1,15 @@
 """Metrics of gRPC: calls of the API and of other sidecars, calls of the app, calls that pass through, health probes.
 
-Recorded by `api.grpc.measured` and `app.measured`; names and labels are the original's (v1.18.3,
-`pkg/diagnostics/grpc_monitoring.go`). A method's recorder is made once, by who knows the method.
+Recorded by `api.grpc.measured`, `app.measured` and those of `peers` that ask; names and labels are the original's
+(v1.18.3, `pkg/diagnostics/grpc_monitoring.go`). A method's recorder is made once, by who knows the method.
 """
 
-from collections.abc import Sequence
+from asyncio import CancelledError
+from collections.abc import Awaitable, Sequence
+from time import perf_counter
 
-from pydapr.errors import go_name
-from pydapr.observe.metrics import Count, Family, Registry, Spread
+from pydapr.errors import Code, RpcError, go_name
+from pydapr.observe.metrics import LONGEST, Count, Family, Registry, Spread
 from pydapr.observe.metrics_http import SIZES
 
 KNOWN = 1024
@@ -118,10 +120,31 @@ class GrpcMetrics:
         if found is None:
             side = self.server if is_server else self.client
             found = side.method(path.decode("utf-8", "replace"))
-            if len(self._passing) >= KNOWN:
-                self._passing.clear()
-            self._passing[is_server, path] = found
+            if len(path) <= LONGEST:
+                if len(self._passing) >= KNOWN:
+                    self._passing.clear()
+                self._passing[is_server, path] = found
         return found
+
+    async def asked(self, path: bytes, message: bytes, work: Awaitable[bytes]) -> bytes:
+        """What `work` answers, which asks another process by a message. Without any answer it counts as unavailable."""
+        method = self.passing(False, path)
+        code, answer = int(Code.UNAVAILABLE), b""
+        began = perf_counter()
+        try:
+            answer = await work
+            code = int(Code.OK)
+        except RpcError as error:
+            code = error.code
+            raise
+        except CancelledError:
+            code = int(Code.CANCELLED)
+            raise
+        finally:
+            method.ended(code, perf_counter() - began)
+            method.gave(len(message))
+            method.took(len(answer))
+        return answer
 
     def probed(self, code: int, seconds: float) -> None:
         """The app was asked whether it is healthy."""

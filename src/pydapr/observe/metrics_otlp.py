@@ -16,9 +16,6 @@ from pydapr.wire import invocation
 METHOD = b"/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
 PATH = "/v1/metrics"
 SCOPE = "pydapr"
-LAST_SECONDS = 5.0
-"""How long the last message may take when the sidecar ends."""
-
 TELL_SECONDS = 60.0
 
 log = logging.get("dapr.metrics")
@@ -75,16 +72,16 @@ class Exporter:
                 self._tell_at = now + TELL_SECONDS
                 log.warning(f"Metrics were not exported: {error}")
 
-    async def close(self) -> None:
-        """Sends a last time, within bounded time."""
+    async def close(self, seconds: float) -> None:
+        """Sends a last time, within `seconds`."""
         self._sender.ending.set()
         self._task.cancel()
         await asyncio.wait((self._task,))
         try:
-            async with asyncio.timeout(LAST_SECONDS):
+            async with asyncio.timeout(seconds):
                 await self._send()
         except TimeoutError:
-            log.warning(f"Metrics were not exported: the collector did not answer within {LAST_SECONDS:g} s")
+            log.warning(f"Metrics were not exported: the collector did not answer within {seconds:.1f} s")
         finally:
             self._sender.close()
 

@@ -172,7 +172,7 @@ class _Patterns:
             # A path that is only there with a slash behind it: ServeMux would send its reader there.
             exact = self._root.find([*parts, ""], 0)
             if exact and (not _is_open(exact) or exact.count("/") == len(parts) + 1):
-                return "/" + "/".join(parts) + "/"
+                return exact
         if not found and self._shows_raw:
             return path
         return found
@@ -197,5 +197,5 @@ def _cleaned(path: str) -> str:
             del out[-1:]
         elif part not in ("", "."):
             out.append(part)
-    end = "/" if parts[-1] in ("", ".", "..") and out else ""
+    end = "/" if not parts[-1] and out else ""
     return "/" + "/".join(out) + end

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 KNOWN = 1024
 """Targets whose recorders are kept."""
 
+LONGEST = 512
+"""Characters of the name of one that is kept."""
+
 TIMEOUT, RETRY, CIRCUIT_BREAKER = "timeout", "retry", "circuitbreaker"
 STATES = ("closed", "half-open", "open", "unknown")
 
@@ -50,9 +53,11 @@ class ResiliencyMetrics:
         key = (name, namespace, target, direction)
         found = self._watches.get(key)
         if found is None:
-            if len(self._watches) >= KNOWN:
-                self._watches.clear()
-            found = self._watches[key] = Watch(self, key)
+            found = Watch(self, key)
+            if len(target) <= LONGEST:
+                if len(self._watches) >= KNOWN:
+                    self._watches.clear()
+                self._watches[key] = found
         return found
 
 

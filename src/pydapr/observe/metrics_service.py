@@ -1,14 +1,15 @@
 """Metrics of service invocation, of components and of errors; names and labels are the original's (v1.18.3,
 `pkg/diagnostics/service_monitoring.go`, `errorcode_monitoring.go`).
 
-`Called` is recorded on the caller's side (`peers.measured`, `app.measured`), `received` and `replied`
-on the callee's (`api.internal`). Sidecars are few, so their series are kept by name and status.
+`Called` is recorded on the caller's side (`peers.sidecar`, `app.measured`), `received` and `replied`
+on the callee's (`api.internal`). Sidecars are few, so their series are kept by name and status; but a peer may call
+itself what it likes, so a name that is none for its length is not kept.
 """
 
 from collections.abc import Sequence
 
 from pydapr.errors import DaprError
-from pydapr.observe.metrics import MANY, Count, Registry, Spread
+from pydapr.observe.metrics import LONGEST, MANY, Count, Registry, Spread
 
 KNOWN = 1024
 """Apps whose recorders are kept."""
@@ -53,9 +54,11 @@ class ServiceMetrics:
         """What is recorded of calls of an app."""
         found = self._called.get(app_id)
         if found is None:
-            if len(self._called) >= KNOWN:
-                self._called.clear()
-            found = self._called[app_id] = Called(self, app_id)
+            found = Called(self, app_id)
+            if len(app_id) <= LONGEST:
+                if len(self._called) >= KNOWN:
+                    self._called.clear()
+                self._called[app_id] = found
         return found
 
     def series(self, app_id: str, status: int) -> Answer:
@@ -77,19 +80,22 @@ class ServiceMetrics:
         """Another app calls this one."""
         found = self._received.get(app_id)
         if found is None:
-            if len(self._received) >= KNOWN:
-                self._received.clear()
-            found = self._received[app_id] = self._requests_received.get(app_id.decode("utf-8", "replace"))
+            found = self._requests_received.get(app_id.decode("utf-8", "replace"))
+            if len(app_id) <= LONGEST:
+                if len(self._received) >= KNOWN:
+                    self._received.clear()
+                self._received[app_id] = found
         found.value += 1
 
     def replied(self, app_id: bytes, status: int) -> None:
         """It has its answer."""
         found = self._replied.get((app_id, status))
         if found is None:
-            if len(self._replied) >= KNOWN:
-                self._replied.clear()
             found = self._responses_sent.get(app_id.decode("utf-8", "replace"), str(status))
-            self._replied[app_id, status] = found
+            if len(app_id) <= LONGEST:
+                if len(self._replied) >= KNOWN:
+                    self._replied.clear()
+                self._replied[app_id, status] = found
         found.value += 1
 
 

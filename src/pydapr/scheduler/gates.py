@@ -99,7 +99,7 @@ class Gates(Generic[T]):
         """One that was just let through could not go on; that is no reason for others to try."""
         for gate in gates:
             gate.inside -= 1
-            self._counts.in_flight.get(gate.key[1]).set(gate.inside)
+            self._counts.in_flight.get(gate.key[1]).inc(-1)
 
     def forget(self, one: T) -> None:
         """`one` does not want to pass any more."""
@@ -120,11 +120,12 @@ class Gates(Generic[T]):
     def _go_in(self, gates: Iterable[Gate[T]]) -> None:
         for gate in gates:
             gate.inside += 1
-            self._counts.in_flight.get(gate.key[1]).set(gate.inside)
+            # Added up: namespaces may have types and keys of the same name.
+            self._counts.in_flight.get(gate.key[1]).inc()
 
     def _count_pending(self, gate: Gate[T], by: int) -> None:
         gate.waiting += by
-        self._counts.pending.get(gate.key[1]).set(gate.waiting)
+        self._counts.pending.get(gate.key[1]).inc(by)
 
     def _drain(self, gates: Iterable[Gate[T]]) -> None:
         for gate in gates:

@@ -169,6 +169,13 @@ def test_a_rule_that_lengthens_is_applied_once() -> None:
     assert lines(registry) == [f'it{{path="/v1/{"x" * (metrics.LONGEST - 4)}"}} 2']
 
 
+def test_a_rule_looks_at_no_more_than_is_shown() -> None:
+    registry = Registry(rules=[Rule("it", "path", "x+y", "never")])
+    registry.counter("it", "", "path").get("x" * 5000 + "y").inc()
+
+    assert lines(registry) == [f'it{{path="{"x" * metrics.LONGEST}"}} 1']
+
+
 def test_rewritten_values_share_a_series() -> None:
     family = Registry(rules=[Rule("it", "path", "[0-9]+", "N")]).counter("it", "", "path")
 

@@ -37,7 +37,7 @@ def test_paths_that_dapr_itself_calls_are_always_shown(path: str) -> None:
     assert Labels(False, ()).of_call(path) == path
 
 
-PATTERNS = ("/orders/{id}", "/orders/special", "/files/{rest...}", "/tree/", "/end/{$}", "basket")
+PATTERNS = ("/orders/{id}", "/orders/special", "/files/{rest...}", "/tree/", "/end/{$}", "/shops/{name}/", "basket")
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,8 @@ PATTERNS = ("/orders/{id}", "/orders/special", "/files/{rest...}", "/tree/", "/e
         ("/files/a/b", "/files/{rest...}"),
         ("/tree/a/b", "/tree/"),
         ("/tree", "/tree/"),
+        ("/shops/7", "/shops/{name}/"),
+        ("/orders/7/.", "/orders/{id}"),
         ("/end/", "/end/{$}"),
         ("/end/x", ""),
         ("/basket", "/basket"),

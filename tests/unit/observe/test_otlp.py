@@ -27,6 +27,33 @@ async def to_zipkin(address: str) -> None:
 
 
 @pytest.mark.parametrize("export", [by_otlp, to_zipkin])
+async def test_an_answer_without_end_is_not_kept(export: Export, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracing_zipkin, "TIMEOUT", LIMIT)
+    piece, sent = b"10000\r\n" + bytes(65536) + b"\r\n", 0
+    is_over = asyncio.Event()
+
+    async def collect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            while sent < 1 << 27:
+                writer.write(piece)
+                await writer.drain()
+                sent += len(piece)
+        is_over.set()
+        writer.close()
+
+    server = await asyncio.start_server(collect, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        with contextlib.suppress(otlp.Refused):
+            await export(f"127.0.0.1:{port}")
+        await asyncio.wait_for(is_over.wait(), LIMIT)
+    assert sent < 1 << 26
+
+
+@pytest.mark.parametrize("export", [by_otlp, to_zipkin])
 async def test_unfinished_answers_hold_no_connection(export: Export, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracing_zipkin, "TIMEOUT", BRIEFLY)
     is_closed = asyncio.Event()

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from pydapr.observe import tracing, tracing_batches
+from pydapr.observe import tracing
 from pydapr.observe.tracing import Span, Tracer
 from pydapr.observe.tracing_batches import Batches, Bounds, Failed
 
@@ -51,7 +51,7 @@ async def test_a_full_batch_goes_at_once_and_the_rest_later() -> None:
         await collector.has_23.wait()
     assert collector.sizes == [10, 10, 3]
     assert batches.lost == 0
-    await batches.close()
+    await batches.close(10)
 
 
 async def test_what_is_too_much_is_lost_and_counted() -> None:
@@ -62,7 +62,7 @@ async def test_what_is_too_much_is_lost_and_counted() -> None:
         batches.add(span())
     assert batches.lost == 30
     collector.may_go.set()
-    await batches.close()
+    await batches.close(10)
     assert collector.sizes == [10, 10]
 
 
@@ -70,7 +70,7 @@ async def test_what_a_collector_does_not_take_is_lost() -> None:
     collector = Collector(fails=True)
     batches = Batches(collector, Bounds(delay=100))
     batches.add(span())
-    await batches.close()
+    await batches.close(10)
     assert batches.lost == 1
 
 
@@ -78,20 +78,19 @@ async def test_the_end_sends_what_waits() -> None:
     collector = Collector()
     batches = Batches(collector, Bounds(delay=100))
     batches.add(span())
-    await batches.close()
+    await batches.close(10)
     assert collector.sizes == [1]
     assert collector.is_hurried
     assert collector.is_closed
 
 
-async def test_the_end_does_not_wait_for_a_collector_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracing_batches, "FLUSH_SECONDS", 0.01)
+async def test_the_end_does_not_wait_for_a_collector_that_hangs() -> None:
     collector = Collector()
     collector.may_go.clear()
     batches = Batches(collector, Bounds(delay=100))
     batches.add(span())
     async with asyncio.timeout(10):
-        await batches.close()
+        await batches.close(0.01)
     assert collector.sizes == []
     assert batches.lost == 1
 
@@ -122,20 +121,19 @@ async def test_each_lost_span_is_told_with_its_reason(
     batches = Batches(collector, bounds, on_loss=_count_in(losses))
     for _ in range(count):
         batches.add(span())
-    await batches.close()
+    await batches.close(10)
     assert losses == told
     assert batches.lost == sum(told.values())
 
 
-async def test_spans_left_at_the_end_are_told_whether_on_their_way_or_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracing_batches, "FLUSH_SECONDS", 0.01)
+async def test_spans_left_at_the_end_are_told_whether_on_their_way_or_waiting() -> None:
     collector = Collector()
     collector.may_go.clear()
     losses: dict[str, int] = {}
     batches = Batches(collector, Bounds(together=10, delay=100), on_loss=_count_in(losses))
     for _ in range(15):
         batches.add(span())
-    await batches.close()
+    await batches.close(0.01)
     assert losses == {"shutdown": 15}
     assert batches.lost == 15
 

@@ -37,6 +37,17 @@ def room() -> Room:
     return made
 
 
+def test_what_has_the_same_name_in_two_namespaces_is_counted_together(room: Room) -> None:
+    other = ("other", "T")
+    room.gates.set_limits("another stream", {other: 1})
+    for one, key in (("a", TYPE), ("b", TYPE), ("c", TYPE), ("d", other), ("e", other)):
+        room.enter(one, key)
+
+    assert (room.counts.in_flight.get("T").value, room.counts.pending.get("T").value) == (3, 2)
+    room.leave("d")
+    assert (room.counts.in_flight.get("T").value, room.counts.pending.get("T").value) == (3, 1)
+
+
 @pytest.mark.parametrize(
     ("limit", "schedulers", "shares"), [(5, 1, [5]), (5, 3, [2, 2, 1]), (6, 3, [2, 2, 2]), (2, 3, [1, 1, 1])]
 )
