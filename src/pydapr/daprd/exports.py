@@ -3,11 +3,11 @@
 Called by `daprd.runtime` at the start, and there only when `OTEL_METRICS_EXPORTER` or `OTEL_LOGS_EXPORTER` say `otlp`.
 """
 
-import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import unquote, urlsplit
 
 from pydapr.daprd import tracing
+from pydapr.daprd.farewell import Farewell
 from pydapr.lib import pflag
 from pydapr.observe import logging, otlp
 
@@ -16,9 +16,9 @@ INTERVAL = 60_000
 
 
 def open_metrics(
-    pieces: Callable[[], Iterable[str]], app_id: str, environ: Mapping[str, str], stack: contextlib.AsyncExitStack
+    pieces: Callable[[], Iterable[str]], app_id: str, environ: Mapping[str, str], farewell: Farewell
 ) -> None:
-    """Sends what `pieces` tell until `stack` ends. Raises `tracing.Unusable`."""
+    """Sends what `pieces` tell until `farewell`. Raises `tracing.Unusable`."""
     from pydapr.observe import metrics_otlp
 
     sender, target = _sender(environ, "METRICS", metrics_otlp.METHOD, metrics_otlp.PATH)
@@ -28,11 +28,11 @@ def open_metrics(
         raise tracing.Unusable(f"OTEL_METRIC_EXPORT_INTERVAL: {error}") from None
     resource = tracing.resource_of(app_id, environ)
     exporter = metrics_otlp.Exporter(pieces, sender, resource, interval, target.timeout)
-    stack.push_async_callback(exporter.close)
+    farewell.add(exporter.close)
 
 
-def open_logs(app_id: str, environ: Mapping[str, str], stack: contextlib.AsyncExitStack) -> None:
-    """Sends the lines of the log from here on, until `stack` ends. Raises `tracing.Unusable`."""
+def open_logs(app_id: str, environ: Mapping[str, str], farewell: Farewell) -> None:
+    """Sends the lines of the log from here on, until `farewell`. Raises `tracing.Unusable`."""
     from pydapr.observe import logs_otlp, tracing_batches
 
     sender, target = _sender(environ, "LOGS", logs_otlp.METHOD, logs_otlp.PATH)
@@ -41,11 +41,11 @@ def open_logs(app_id: str, environ: Mapping[str, str], stack: contextlib.AsyncEx
     bounds = tracing_batches.Bounds(delay=int(delay) / 1000 if delay.isdecimal() and int(delay) else 1.0)
     batches: tracing_batches.Batches[logs_otlp.Record] = tracing_batches.Batches(exporter, bounds, "Lines of the log")
 
-    async def close() -> None:
+    async def close(seconds: float) -> None:
         logging.also(None)
-        await batches.close()
+        await batches.close(seconds)
 
-    stack.push_async_callback(close)
+    farewell.add(close)
     logging.also(logs_otlp.sink(batches.add))
 
 
@@ -73,10 +73,11 @@ def _target(variable: Callable[[str], str], is_http: bool, is_whole: bool, path:
     is_secure = parts.scheme == "https" or not (has_scheme or variable("INSECURE") == "true")
     pairs = [pair.partition("=") for pair in variable("HEADERS").split(",") if "=" in pair]
     files = [variable(name) for name in tracing.TLS_FILES]
+    address, said = tracing.without_user(parts.netloc)
     return otlp.Target(
-        parts.netloc,
+        address,
         is_secure,
-        tuple((name.strip(), unquote(value).strip()) for name, _, value in pairs),
+        tracing.with_user(said, ((name.strip(), unquote(value).strip()) for name, _, value in pairs)),
         _number(variable("TIMEOUT"), 10_000) / 1000,
         given if is_whole and given else given + path,
         variable("COMPRESSION") == "gzip",

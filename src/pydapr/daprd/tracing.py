@@ -4,10 +4,10 @@ Called by `daprd.runtime` at the start. Which variables count is the original's 
 (v1.18.3, `pkg/runtime/runtime.go`, `setupTracing`).
 """
 
-import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from pydapr.daprd.farewell import Farewell
 from pydapr.observe import logging, tracing
 from pydapr.resources import configuration
 
@@ -32,10 +32,10 @@ def open_tracing(
     found: configuration.Configuration,
     app_id: str,
     environ: Mapping[str, str],
-    stack: contextlib.AsyncExitStack,
+    farewell: Farewell,
     on_loss: Callable[[int, str], None] | None = None,
 ) -> tracing.Tracer | None:
-    """The tracer, None when tracing is off. Spans go out until `stack` ends. Raises `Unusable`.
+    """The tracer, None when tracing is off. Spans go out until `farewell`. Raises `Unusable`.
 
     `on_loss` hears how many spans do not get to a collector, and why in a word.
     """
@@ -56,7 +56,7 @@ def open_tracing(
     sinks = []
     for one in exporters:
         batches = tracing_batches.Batches(one, bounds, on_loss=on_loss)
-        stack.push_async_callback(batches.close)
+        farewell.add(batches.close)
         sinks.append(batches.add)
     return tracing.Tracer(rate, _all(sinks))
 
@@ -113,25 +113,43 @@ def _target(otel: configuration.Otel, environ: Mapping[str, str], is_whole: bool
 
     from pydapr.observe import otlp, tracing_otlp
 
-    address, slash, path = otel.endpoint_address.partition("/")
+    place, slash, path = otel.endpoint_address.partition("/")
     path = slash + path.rstrip("/")
     if not (is_whole and path) and not path.endswith(tracing_otlp.PATH):
         path += tracing_otlp.PATH
-    headers = list(otel.headers)
+    headers = [_split(pair) for pair in otel.headers]
     if not headers:
-        headers = [pair for pair in _variable(environ, "HEADERS").split(",") if pair]
+        given = [_split(pair) for pair in _variable(environ, "HEADERS").split(",")]
+        headers = [(name, equals, unquote(value)) for name, equals, value in given]
+    address, said = without_user(place)
     for pair in otel.secret_headers:
         log.warning(f"tracing: header {pair.name} is left out: its value is in a secret of Kubernetes; give it as text")
     timeout = otel.timeout_seconds or _milliseconds(_variable(environ, "TIMEOUT")) or OTLP_TIMEOUT
     return otlp.Target(
         address,
         otel.is_secure,
-        tuple((name.strip(), unquote(value).strip()) for name, equals, value in map(_split, headers) if equals),
+        with_user(said, ((name.strip(), value.strip()) for name, equals, value in headers if equals)),
         timeout,
         path,
         _variable(environ, "COMPRESSION") == "gzip",
         tls_of([_variable(environ, name) for name in TLS_FILES], otel.protocol == "grpc") if otel.is_secure else None,
     )
+
+
+def without_user(place: str) -> tuple[str, str]:
+    """A host and port without the name and password that a URL may have before them, and what says these instead."""
+    from pydapr.lib import urls
+
+    user, at, address = place.rpartition("@")
+    return address, urls.authorization(user) if at else ""
+
+
+def with_user(said: str, headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """`headers` with what `without_user` has found, unless they say it themselves."""
+    given = tuple(headers)
+    if not said or any(name.lower() == "authorization" for name, _ in given):
+        return given
+    return (*given, ("authorization", said))
 
 
 def _split(pair: str) -> tuple[str, str, str]:

@@ -46,3 +46,11 @@ def metadata(target: bytes) -> dict[str, str]:
 
 def _is_hex(pair: bytes) -> bool:
     return all(byte in b"0123456789abcdefABCDEF" for byte in pair)
+
+
+def authorization(user: str) -> str:
+    """What `Authorization` says in place of the `name:password` before the host of a URL (RFC 7617)."""
+    from base64 import b64encode
+    from urllib.parse import unquote
+
+    return f"Basic {b64encode(unquote(user).encode()).decode()}"

@@ -149,6 +149,8 @@ class ClientConnection(Connection):
             body.feed(data)
             if body.buffered > HIGH_WATER:
                 self.pause_peer()
+            if body.error is not None:  # more than its reader takes: nobody wants the rest, which may have no end
+                self.close()
 
     def message_ended(self) -> None:
         body, self._body = self._body, None

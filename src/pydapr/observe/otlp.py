@@ -29,6 +29,9 @@ _MOST = 2048
 FIRST_PAUSE, LONGEST_PAUSE, GIVE_UP = 5.0, 30.0, 60.0
 """Seconds before the second try, between the last ones, and until there is no further one."""
 
+LONGEST_ANSWER = 1 << 20
+"""Bytes of an answer, of which nothing is wanted but that it comes to an end."""
+
 _AGAIN_HTTP = frozenset({429, 502, 503, 504})
 _AGAIN_GRPC = frozenset(
     {
@@ -121,7 +124,7 @@ class HttpSender:
         try:
             response = await self._pool.request(b"POST", target.path.encode(), headers, Body.of(data))
             try:
-                await response.body.read_all()
+                await response.body.read_all(LONGEST_ANSWER)
             finally:
                 response.close()
         except (Unreachable, BodyError) as error:

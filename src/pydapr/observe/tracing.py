@@ -33,6 +33,10 @@ _ODD = 1
 _AHEAD = 64
 """Ids that are made together."""
 
+_WORDS = {413: "Request Entity Too Large", 414: "Request URI Too Long", 416: "Requested Range Not Satisfiable",
+          418: "I'm a teapot", 422: "Unprocessable Entity"}  # fmt: skip
+"""Where Go has other words than Python."""
+
 NOTHING = tracecontext.Unknown(tracecontext.NONE)
 
 
@@ -43,6 +47,16 @@ def rate_of(text: str) -> float:
     except ValueError:
         return DEFAULT_RATE
     return rate if rate == rate else DEFAULT_RATE  # NaN is none either
+
+
+def failure_of(status: int) -> str:
+    """Why a request failed that was answered with a status of HTTP from 400 on."""
+    from http import HTTPStatus
+
+    try:
+        return f"Code({status}): {_WORDS.get(status) or HTTPStatus(status).phrase}"
+    except ValueError:
+        return f"Code({status}): Unknown"
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -113,7 +127,7 @@ class Tracer:
     @staticmethod
     def describe(rate: float) -> str:
         """The sampler, as the original's library names it."""
-        root = "AlwaysOnSampler" if rate >= 1 else f"TraceIDRatioBased{{{max(rate, 0):g}}}"
+        root = f"TraceIDRatioBased{{{min(max(rate, 0.0), 1.0):g}}}"
         return (
             f"ParentBased{{root:{root},remoteParentSampled:AlwaysOnSampler,remoteParentNotSampled:AlwaysOffSampler,"
             "localParentSampled:AlwaysOnSampler,localParentNotSampled:AlwaysOffSampler}"

@@ -16,9 +16,6 @@ from pydapr.observe import logging
 
 log = logging.get("dapr.runtime.trace")
 
-FLUSH_SECONDS = 5.0
-"""How long the last spans may take when the sidecar ends."""
-
 TELL_SECONDS = 60.0
 """Between two lines of the log about a collector that does not take spans."""
 
@@ -161,20 +158,22 @@ class Batches(Generic[T]):
             self._tell_at = now + TELL_SECONDS
             log.warning(f"{self._what} were not exported, {self.lost} so far: {reason}")
 
-    async def close(self) -> None:
-        """Sends what is left, within bounded time, and lets the collector go."""
+    async def close(self, seconds: float) -> None:
+        """Sends what is left, within `seconds`, and lets the collector go."""
         self._exporter.hurry()
+        lost = self.lost
         try:
-            async with asyncio.timeout(FLUSH_SECONDS):
+            async with asyncio.timeout(seconds):
                 while self._sending is not None or self._waiting:
                     self._send()
                     if self._sending is not None:
                         await asyncio.wait((self._sending,))
         except TimeoutError:
-            log.warning(f"Error flushing tracing provider: {len(self._waiting)} {self._what.lower()} were left")
             if self._sending is not None:
                 self._sending.cancel()
                 await asyncio.wait((self._sending,))
+            left = self.lost - lost + len(self._waiting)
+            log.warning(f"Error flushing tracing provider: {left} {self._what.lower()} were left")
         finally:
             if self._timer is not None:
                 self._timer.cancel()

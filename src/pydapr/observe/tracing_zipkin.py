@@ -7,7 +7,9 @@ names in lower case, attributes and those of the resource as tags.
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit, urlunsplit
 
+from pydapr.lib import urls
 from pydapr.net import dial
 from pydapr.net.body import Body, BodyError
 from pydapr.net.pool import Pool, Unreachable
@@ -16,6 +18,7 @@ from pydapr.observe.tracing_batches import Failed
 
 SCOPE = "dapr-diagnostics"
 TIMEOUT = 10.0
+LONGEST_ANSWER = 1 << 20
 AT_A_TIME = 64
 """Spans that are put into words before others get their turn."""
 
@@ -25,12 +28,21 @@ _REMOTE = ("server.address", "net.peer.name", "db.name")
 
 
 class Zipkin:
-    """Posts spans to `url`. Raises `ValueError` when that is none. `resource` describes the sidecar."""
+    """Posts spans to `url`. Raises `ValueError` when that is none; it says nothing of it, which may have a key.
+
+    `resource` describes the sidecar.
+    """
 
     def __init__(self, url: str, resource: Mapping[str, str]) -> None:
-        host, port, with_tls, path = dial.parse_url(url)
+        try:
+            host, port, with_tls, _ = dial.parse_url(url)
+        except ValueError:
+            raise ValueError("it is no http or https URL with a host") from None
+        parts = urlsplit(url)
         self._host = (f"[{host}]" if ":" in host else host) + f":{port}"
-        self._path = (path or "/").encode()
+        self._path = urlunsplit(("", "", parts.path or "/", parts.query, "")).encode()
+        user, at, _ = parts.netloc.rpartition("@")
+        self._user = ((b"authorization", urls.authorization(user).encode()),) if at else ()
         self._resource = {key: value for key, value in resource.items()}
         self._service = resource.get("service.name", "")
         self._pool = Pool(dial.to(host, port, with_tls))
@@ -44,6 +56,7 @@ class Zipkin:
         data = f"[{','.join(told)}]".encode("utf-8", "replace")
         headers = [
             (b"host", self._host.encode()),
+            *self._user,
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(data)),
         ]
@@ -51,7 +64,7 @@ class Zipkin:
             async with asyncio.timeout(TIMEOUT):
                 response = await self._pool.request(b"POST", self._path, headers, Body.of(data))
                 try:
-                    await response.body.read_all()
+                    await response.body.read_all(LONGEST_ANSWER)
                 finally:
                     response.close()
         except TimeoutError:

@@ -499,7 +499,7 @@ def _named_limits(workflow: Fields, key: str) -> tuple[ConcurrencyLimit, ...]:
 def with_otel_environment(configuration: Configuration, environ: Mapping[str, str]) -> Configuration:
     """The Configuration with OpenTelemetry's exporter variables, unless it names an OTLP endpoint itself.
 
-    Raises ConfigurationError for malformed headers or timeout.
+    Raises ConfigurationError for malformed headers, of which it says nothing that may be a secret, or timeout.
     """
     tracing = configuration.tracing
     if tracing.otel.endpoint_address:
@@ -510,7 +510,7 @@ def with_otel_environment(configuration: Configuration, environ: Mapping[str, st
         otel = otel.replace(
             endpoint_address=endpoint.removeprefix("http://").removeprefix("https://"),
             protocol="http" if _otel_variable(environ, "PROTOCOL").startswith("http") else "grpc",
-            is_secure=otel.is_secure and environ.get("OTEL_EXPORTER_OTLP_INSECURE") != "true",
+            is_secure=otel.is_secure and not _is_plain(endpoint, _otel_variable(environ, "INSECURE")),
         )
         rate = rate or "1"
     headers = _otel_variable(environ, "HEADERS")
@@ -520,6 +520,11 @@ def with_otel_environment(configuration: Configuration, environ: Mapping[str, st
     if timeout and _milliseconds(timeout) > 0:
         otel = otel.replace(timeout_seconds=_milliseconds(timeout) / 1000)
     return configuration.replace(tracing=tracing.replace(otel=otel, sampling_rate=rate))
+
+
+def _is_plain(endpoint: str, insecure: str) -> bool:
+    """Whether an endpoint of OpenTelemetry's variables is spoken to without TLS."""
+    return endpoint.startswith("http://") or insecure.lower() == "true"
 
 
 def _otel_variable(environ: Mapping[str, str], name: str) -> str:
@@ -540,13 +545,11 @@ def _header_list(text: str) -> tuple[str, ...]:
     from urllib.parse import unquote
 
     headers = {}
-    for header in text.split(","):
+    for number, header in enumerate(text.split(","), 1):
         name, equals, value = header.partition("=")
         name = name.strip()
-        if not equals:
-            raise ConfigurationError(f"missing '=' parse headers input{header}")
-        if not name or not all(letter.isascii() and _is_token(letter) for letter in name):
-            raise ConfigurationError(f"invalid header key{name}")
+        if not equals or not name or not all(letter.isascii() and _is_token(letter) for letter in name):
+            raise ConfigurationError(f"the headers of OpenTelemetry's variables: number {number} is not name=value")
         headers[name] = unquote(value).strip()
     return tuple(f"{name}={value}" for name, value in headers.items())
 

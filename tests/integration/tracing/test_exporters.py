@@ -1,6 +1,7 @@
 """Spans at a collector: OTLP over gRPC and HTTP, Zipkin, the log; and when the collector is away."""
 
 import re
+import socket
 
 import pytest
 from tests.integration import harness
@@ -26,7 +27,8 @@ def call(sidecar: Sidecar, suffix: str = "", *headers: str) -> str:
 def test_spans_go_out_by_otlp(world: World, collector: Collector, protocol: str) -> None:
     more = "  headers:\n    - x-key=secret\n  timeout: 5s\n"
     sidecar = started(world, *otlp(world, collector, protocol, more=more))
-    told = call(sidecar, "?a=1", "dapr-note: mine", "dapr-api-token: hush", "tracestate: a=b")
+    fields = ("dapr-note: mine", "dapr-api-token: hush", f"dapr-app-id: {sidecar.app_id}", "tracestate: a=b")
+    told = sidecar.call("GET", "/hello?a=1", *fields).get("traceparent") or ""
     name = f"CallLocal/{sidecar.app_id}/hello"
     harness.eventually(lambda: collector.named(name, CLIENT), "the span")
     span = collector.named(name, CLIENT)[0]
@@ -38,14 +40,14 @@ def test_spans_go_out_by_otlp(world: World, collector: Collector, protocol: str)
     assert port.isdigit()
     assert span.attributes == {
         "dapr-note": "mine",
-        "dapr.api": f"GET /v1.0/invoke/{sidecar.app_id}/method/hello",
+        "dapr.api": "GET /hello",
         "dapr.protocol": "http",
         "dapr.status_code": "200",
         "http.request.method": "GET",
         "net.peer.name": sidecar.app_id,
         "rpc.service": "ServiceInvocation",
         "server.address": "127.0.0.1",
-        "url.full": f"/v1.0/invoke/{sidecar.app_id}/method/hello?a=1",
+        "url.full": "/hello?a=1",
     }
     assert collector.headers[0]["x-key"] == "secret"
     expected = "/v1/traces" if protocol == "http" else "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
@@ -85,7 +87,7 @@ def test_a_failure_is_an_error_of_the_span(world: World, collector: Collector) -
 
 
 def test_zipkin_gets_spans_in_its_own_words(world: World, collector: Collector) -> None:
-    url = f"http://{collector.http}/api/v2/spans"
+    url = f"http://user:p%40ss@{collector.http}/api/v2/spans?key=a%20b"
     sidecar = started(world, *config(world, f'samplingRate: "1"\nzipkin:\n  endpointAddress: {url}'))
     parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     told = call(sidecar, "", f"traceparent: {parent}")
@@ -98,7 +100,8 @@ def test_zipkin_gets_spans_in_its_own_words(world: World, collector: Collector) 
     assert span["duration"] >= 1
     assert span["tags"]["otel.scope.name"] == "dapr-diagnostics"
     assert span["tags"]["service.name"] == sidecar.app_id
-    assert collector.paths[0] == "/api/v2/spans"
+    assert collector.paths[0] == "/api/v2/spans?key=a%20b"
+    assert collector.headers[0]["authorization"] == "Basic dXNlcjpwQHNz"
 
 
 def test_spans_are_lines_of_the_log(world: World) -> None:
@@ -106,6 +109,26 @@ def test_spans_are_lines_of_the_log(world: World) -> None:
     told = call(sidecar)
     expected = f"[CallLocal/{sidecar.app_id}/hello] Trace: {told[3:35]} Span: 0000000000000000/{told[36:52]} Time: ["
     harness.eventually(lambda: any(line.startswith(expected) for line in sidecar.messages()), "the line")
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
+def test_an_endpoint_that_begins_with_http_is_spoken_to_without_tls(
+    world: World, collector: Collector, protocol: str
+) -> None:
+    address = collector.grpc if protocol == "grpc" else collector.http
+    url = f"http://user:p%40ss@{address}"
+    sidecar = started(world, OTEL_EXPORTER_OTLP_ENDPOINT=url, OTEL_EXPORTER_OTLP_PROTOCOL=protocol)
+    call(sidecar)
+    harness.eventually(lambda: collector.spans, "the span")
+    assert collector.headers[0]["authorization"] == "Basic dXNlcjpwQHNz"
+
+
+def test_headers_of_the_configuration_go_out_as_they_stand(world: World, collector: Collector) -> None:
+    more = "  headers:\n    - Authorization=a%20b=\n"
+    sidecar = started(world, *otlp(world, collector, "http", more=more))
+    call(sidecar)
+    harness.eventually(lambda: collector.spans, "the span")
+    assert collector.headers[0]["authorization"] == "a%20b="
 
 
 def test_opentelemetrys_variables_are_enough(world: World, collector: Collector) -> None:
@@ -142,6 +165,27 @@ def test_a_collector_that_is_away_neither_stops_calls_nor_the_end(world: World) 
         assert call(sidecar).endswith("-01")
     assert sidecar.stop() == 0
     assert any(line.startswith("Spans were not exported") for line in sidecar.messages())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "zipkin:\n  endpointAddress: http://{}/api/v2/spans",
+        "otel:\n  endpointAddress: {}\n  protocol: grpc\n  isSecure: false",
+        "otel:\n  endpointAddress: {}\n  protocol: http\n  isSecure: false",
+    ],
+)
+def test_a_collector_that_hangs_does_not_make_the_end_a_failure(world: World, text: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        named = config(world, 'samplingRate: "1"\n' + text.format(address))
+        variables = {"OTEL_METRICS_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{address}"}
+        flags = (*named, "--dapr-graceful-shutdown-seconds", "2")
+        sidecar = world.daprd("app", None, *flags, environment=variables).await_ready()
+        sidecar.call("GET", "/v1.0/metadata")
+        assert sidecar.stop() == 0
+    assert "Error flushing tracing provider: 1 spans were left" in sidecar.messages()
+    assert sidecar.messages()[-1] == "Daprd shutdown gracefully"
 
 
 @pytest.mark.parametrize(

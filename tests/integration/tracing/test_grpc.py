@@ -86,6 +86,15 @@ def test_a_span_tells_what_the_request_is_about(world: World, collector: Collect
     }
 
 
+def test_a_span_tells_which_model_is_talked_to(world: World, collector: Collector) -> None:
+    client = Client(started(world, collector, "app", None))
+    for method in ("ConverseAlpha1", "ConverseAlpha2"):
+        failure(lambda method=method: client.call(DAPR + method, b"\x0a\x04echo"))  # type: ignore[misc]
+        harness.eventually(lambda method=method: collector.named(DAPR + method, CLIENT), "the span")  # type: ignore[misc]
+        span = collector.named(DAPR + method, CLIENT)[0]
+        assert span.attributes == {"dapr.api": DAPR + method, "dapr.protocol": "grpc", "rpc.system": "echo"}
+
+
 def test_baggage_that_is_none_is_refused(world: World, collector: Collector) -> None:
     client = Client(started(world, collector, "app", None))
     told = failure(lambda: client.call(DAPR + "GetMetadata", b"", ("baggage", "nonsense")))

@@ -33,11 +33,8 @@ class ActorsApi:
             method = paths.normalize(method)
         except paths.Invalid as error:
             raise RpcError(Code.INVALID_ARGUMENT, f"invalid actor method: {error}") from None
-        trace = exchange.trace
-        if trace is not None and trace.record is not None:
-            trace.record.called("", method)
         # Without a verb it is one of gRPC, whose metadata an app on a stream reads in the case they came in.
-        call = Call(b"", method, b"", [*headers, API_CALL], Body.of(body), trace=trace)
+        call = Call(b"", method, b"", [*headers, API_CALL], Body.of(body), trace=exchange.trace)
         answer = await self._actors.invoke(actor, call)
         given = answer.body.take()
         return invocation.field(b"\x0a", given) if given else b""

@@ -4,6 +4,7 @@ Made by `daprd.faces` and `daprd.runtime`, and there only while tracing is on. N
 original's (v1.18.3, `pkg/diagnostics/grpc_tracing.go`, `pkg/proto/runtime/v1/dapr_tracing.go`).
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from pydapr.api.grpc import unary
@@ -23,10 +24,14 @@ _BLOCKS: dict[str, tuple[str, int]] = {
     "GetState": ("state", 1), "SaveState": ("state", 1), "DeleteState": ("state", 1),
     "GetSecret": ("secrets", 1), "InvokeBinding": ("bindings", 1),
     "PublishEvent": ("pubsub", 2), "BulkPublishEvent": ("pubsub", 2), "BulkPublishEventAlpha1": ("pubsub", 2),
+    "ConverseAlpha1": ("conversation", 1), "ConverseAlpha2": ("conversation", 1),
 }  # fmt: skip
 """Methods that say what they are about: the building block, and the field of the request that names the part of it."""
 
 _INVOKE = "InvokeService"
+
+_LEFT = "context canceled"
+"""What is said of a call whose client has gone, or has let its time pass."""
 
 
 class GrpcSpan(tracing.Span):
@@ -130,6 +135,9 @@ async def _recorded(span: GrpcSpan, work: Awaitable[bytes | int]) -> bytes | int
     except RpcError as failure:
         span.failure = failure.message
         raise
+    except asyncio.CancelledError:
+        span.failure = _LEFT
+        raise
     finally:
         span.end()
 
@@ -152,7 +160,9 @@ def _about(about: tuple[str, int], data: bytes, name: str) -> Attributes:
     except invocation.Invalid:
         return []
     text = named.decode("utf-8", "replace")
-    if block == "pubsub":
+    if block == "conversation":
+        out = [("rpc.system", text)]
+    elif block == "pubsub":
         out = [("rpc.service", "Dapr"), ("messaging.system", block), ("messaging.destination.name", text)]
     else:
         out = [
@@ -260,6 +270,9 @@ async def _observed(span: GrpcSpan, work: Awaitable[int | None]) -> int | None:
         return told
     except RpcError as error:
         span.failure = error.message
+        raise
+    except asyncio.CancelledError:
+        span.failure = _LEFT
         raise
     finally:
         span.end()

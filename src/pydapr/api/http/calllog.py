@@ -17,35 +17,64 @@ log = logging.get("dapr.runtime.http-info")
 
 Route = tuple[bytes, bytes]
 
-_ACTORS = b"/v1.0/actors/*/*/"
+_GET, _POST, _PUT, _DELETE = b"GET", b"POST", b"PUT", b"DELETE"
+_WRITE = (_POST, _PUT)
+_ACTOR = b"/v1.0/actors/*/*/"
+_STATE, _STATE_ALPHA = b"/v1.0/state/", b"/v1.0-alpha1/state/"
+_CONFIGURATION = (b"/v1.0/configuration/", b"/v1.0-alpha1/configuration/")
+_JOBS = (b"/v1.0/jobs/*", b"/v1.0-alpha1/jobs/*")
+_SUBTLE = b"/v1.0-alpha1/subtlecrypto/*/"
+
+_NAMED: tuple[tuple[str, tuple[bytes, ...], tuple[bytes, ...]], ...] = (
+    ("Healthz", (_GET,), (b"/v1.0/healthz",)),
+    ("HealthzOutbound", (_GET,), (b"/v1.0/healthz/outbound",)),
+    ("GetMetadata", (_GET,), (b"/v1.0/metadata",)),
+    ("PutMetadata", (_PUT,), (b"/v1.0/metadata/*",)),
+    ("Shutdown", (_POST,), (b"/v1.0/shutdown",)),
+    ("GetBulkSecret", (_GET,), (b"/v1.0/secrets/*/bulk",)),
+    ("GetSecret", (_GET,), (b"/v1.0/secrets/*/*",)),
+    ("GetState", (_GET,), (_STATE + b"*/*",)),
+    ("DeleteState", (_DELETE,), (_STATE + b"*/*",)),
+    ("SaveState", _WRITE, (_STATE + b"*",)),
+    ("GetBulkState", _WRITE, (_STATE + b"*/bulk",)),
+    ("ExecuteStateTransaction", _WRITE, (_STATE + b"*/transaction",)),
+    ("QueryStateAlpha1", _WRITE, (_STATE_ALPHA + b"*/query",)),
+    ("ListStateKeys", (_GET,), (_STATE_ALPHA + b"*",)),
+    ("PublishEvent", _WRITE, (b"/v1.0/publish/*/**",)),
+    ("BulkPublishEvent", _WRITE, (b"/v1.0/publish/bulk/*/**", b"/v1.0-alpha1/publish/bulk/*/**")),
+    ("BrowseTopic", (_GET,), (b"/v1.0-alpha1/publish/*/**",)),
+    ("ReplayEvents", (_POST,), (b"/v1.0-alpha1/publish/*/**",)),
+    ("InvokeBinding", _WRITE, (b"/v1.0/bindings/*",)),
+    ("InvokeActor", (_GET, _POST, _DELETE, _PUT), (_ACTOR + b"method/*",)),
+    ("GetActorState", (_GET,), (_ACTOR + b"state/*",)),
+    ("ExecuteActorStateTransaction", _WRITE, (_ACTOR + b"state",)),
+    ("RegisterActorReminder", _WRITE, (_ACTOR + b"reminders/*",)),
+    ("GetActorReminder", (_GET,), (_ACTOR + b"reminders/*",)),
+    ("UnregisterActorReminder", (_DELETE,), (_ACTOR + b"reminders/*",)),
+    ("RegisterActorTimer", _WRITE, (_ACTOR + b"timers/*",)),
+    ("UnregisterActorTimer", (_DELETE,), (_ACTOR + b"timers/*",)),
+    ("ScheduleJob", (_POST,), _JOBS),
+    ("GetJob", (_GET,), _JOBS),
+    ("DeleteJob", (_DELETE,), _JOBS),
+    ("GetConfiguration", (_GET,), tuple(prefix + b"*" for prefix in _CONFIGURATION)),
+    ("SubscribeConfiguration", (_GET,), tuple(prefix + b"*/subscribe" for prefix in _CONFIGURATION)),
+    ("UnsubscribeConfiguration", (_GET,), tuple(prefix + b"*/*/unsubscribe" for prefix in _CONFIGURATION)),
+    ("TryLock", (_POST,), (b"/v1.0-alpha1/lock/*",)),
+    ("Unlock", (_POST,), (b"/v1.0-alpha1/unlock/*",)),
+    ("Encrypt", (_PUT,), (b"/v1.0-alpha1/crypto/*/encrypt",)),
+    ("Decrypt", (_PUT,), (b"/v1.0-alpha1/crypto/*/decrypt",)),
+    ("SubtleGetKey", (_POST,), (_SUBTLE + b"getkey",)),
+    ("SubtleEncrypt", (_POST,), (_SUBTLE + b"encrypt",)),
+    ("SubtleDecrypt", (_POST,), (_SUBTLE + b"decrypt",)),
+    ("SubtleWrapKey", (_POST,), (_SUBTLE + b"wrapkey",)),
+    ("SubtleUnwrapKey", (_POST,), (_SUBTLE + b"unwrapkey",)),
+    ("SubtleSign", (_POST,), (_SUBTLE + b"sign",)),
+    ("SubtleVerify", (_POST,), (_SUBTLE + b"verify",)),
+    ("Converse", (_POST,), (b"/v1.0-alpha1/conversation/*/converse", b"/v1.0-alpha2/conversation/*/converse")),
+)
 
 NAMES: Mapping[Route, str] = {
-    (b"GET", b"/v1.0/healthz"): "Healthz",
-    (b"GET", b"/v1.0/healthz/outbound"): "HealthzOutbound",
-    (b"GET", b"/v1.0/metadata"): "GetMetadata",
-    (b"PUT", b"/v1.0/metadata/*"): "PutMetadata",
-    (b"POST", b"/v1.0/shutdown"): "Shutdown",
-    (b"GET", b"/v1.0/secrets/*/bulk"): "GetBulkSecret",
-    (b"GET", b"/v1.0/secrets/*/*"): "GetSecret",
-    **dict.fromkeys(((method, b"/v1.0/publish/*/**") for method in (b"POST", b"PUT")), "PublishEvent"),
-    **dict.fromkeys(
-        (
-            (method, version + b"/publish/bulk/*/**")
-            for method in (b"POST", b"PUT")
-            for version in (b"/v1.0", b"/v1.0-alpha1")
-        ),
-        "BulkPublishEvent",
-    ),
-    **dict.fromkeys(
-        ((method, _ACTORS + b"method/*") for method in (b"GET", b"POST", b"DELETE", b"PUT")), "InvokeActor"
-    ),
-    (b"GET", _ACTORS + b"state/*"): "GetActorState",
-    **dict.fromkeys(((method, _ACTORS + b"state") for method in (b"POST", b"PUT")), "ExecuteActorStateTransaction"),
-    **dict.fromkeys(((method, _ACTORS + b"reminders/*") for method in (b"POST", b"PUT")), "RegisterActorReminder"),
-    **dict.fromkeys(((method, _ACTORS + b"timers/*") for method in (b"POST", b"PUT")), "RegisterActorTimer"),
-    (b"GET", _ACTORS + b"reminders/*"): "GetActorReminder",
-    (b"DELETE", _ACTORS + b"reminders/*"): "UnregisterActorReminder",
-    (b"DELETE", _ACTORS + b"timers/*"): "UnregisterActorTimer",
+    (method, path): name for name, methods, routes in _NAMED for method in methods for path in routes
 }
 """What a route is called in lines that do not show URLs."""
 

@@ -4,6 +4,7 @@ Made by `daprd.faces`, and there only while tracing is on; called by `net.server
 the original's (v1.18.3, `pkg/diagnostics/http_tracing.go`): a span ends when the head of the answer goes out.
 """
 
+import asyncio
 from collections.abc import Awaitable, Sequence
 from time import time_ns
 from typing import TYPE_CHECKING
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _HEALTH = b"/healthz"
+_TARGET = b"dapr-app-id"
+"""Names the app of a call, which a span says elsewhere."""
+
+_LEFT = 500
+"""What the original answers when its client has gone, though nobody reads it but its spans."""
 _PLAIN = ((b"content-type", b"text/plain; charset=utf-8"), (b"x-content-type-options", b"nosniff"))
 
 Attributes = list[tuple[str, str]]
@@ -39,7 +45,8 @@ def traced(inner: Handler, tracer: tracing.Tracer) -> Handler:
             trace = root()
         exchange.trace = trace
         if sink is not None and trace.traceparent[54] & 1:
-            trace.record = HttpSpan(trace, parent, exchange, sink)
+            trace.record = span = HttpSpan(trace, parent, exchange, sink)
+            return _observed(span, inner(exchange))
         return inner(exchange)
 
     return handle
@@ -64,6 +71,14 @@ def _of_client(exchange: Exchange, tracer: tracing.Tracer) -> tuple[Trace, bytes
     else:
         trace = tracer.root()
     return tracecontext.Told(trace, carried) if carried else trace, given[36:52]
+
+
+async def _observed(span: "HttpSpan", work: Awaitable[None]) -> None:
+    try:
+        await work
+    except asyncio.CancelledError:
+        span.answered(_LEFT)
+        raise
 
 
 async def _refuse(exchange: Exchange, error: baggage.Invalid) -> None:
@@ -99,7 +114,7 @@ class HttpSpan(tracing.Span):
         self._peer = exchange.peer
         self._status = status
         if status >= 400:
-            self.failure = _failure(status)
+            self.failure = tracing.failure_of(status)
         self.ended = time_ns()
         if not self.name:
             self.name = _path(self._target)
@@ -110,8 +125,9 @@ class HttpSpan(tracing.Span):
         path = _path(self._target)
         address, _, port = self._peer.rpartition(":")
         address = address.strip("[]").removeprefix("::ffff:")
+        is_call = bool(self._called) and not self._is_of_actor
         return [
-            *_user_defined(self._headers),
+            *_user_defined(self._headers, _TARGET if is_call else b""),
             *(_of_call(self._called) if self._called else _of_path(method, path)),
             *([("dapr.actor", self._called)] if self._is_of_actor else ()),
             ("dapr.protocol", "http"),
@@ -122,20 +138,6 @@ class HttpSpan(tracing.Span):
             ("server.address", address or self._peer),
             *([("server.port", port)] if address else ()),
         ]
-
-
-def _failure(status: int) -> str:
-    from http import HTTPStatus
-
-    try:
-        return f"Code({status}): {_WORDS.get(status) or HTTPStatus(status).phrase}"
-    except ValueError:
-        return f"Code({status}): Unknown"
-
-
-_WORDS = {413: "Request Entity Too Large", 414: "Request URI Too Long", 416: "Requested Range Not Satisfiable",
-          418: "I'm a teapot", 422: "Unprocessable Entity"}  # fmt: skip
-"""Where Go has other words than Python."""
 
 
 def _text(data: bytes) -> str:
@@ -150,12 +152,13 @@ def _path(target: bytes) -> str:
     return _text(unquote_to_bytes(target.partition(b"?")[0]))
 
 
-def _user_defined(headers: "Sequence[tuple[bytes, bytes]]") -> Attributes:
+def _user_defined(headers: "Sequence[tuple[bytes, bytes]]", without: bytes) -> Attributes:
     """Header fields that begin with `dapr-`, which a client sends to see them in its spans; the last of each name.
 
-    Its token is not for others to read.
+    Its token is not for others to read, and one is ours.
     """
-    found = [(name, value) for name, value in headers if name[:5] == b"dapr-" and value and name != tracing.TOKEN]
+    hidden = (tracing.TOKEN, without)
+    found = [(name, value) for name, value in headers if name[:5] == b"dapr-" and value and name not in hidden]
     return list({_text(name): _text(value) for name, value in found}.items()) if found else []
 
 

@@ -81,7 +81,7 @@ class BulkGrpcTarget:
                 span.end()
             return {**_outcomes(sent, found), **out}
         for span in begun:
-            span.failed(str(failure))
+            span.failed(failure.message)
             span.end()
         return {**_failed(sent, failure), **out}
 

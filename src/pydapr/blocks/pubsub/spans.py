@@ -5,7 +5,6 @@ original's (v1.18.3, `pkg/diagnostics/tracing.go`).
 """
 
 from collections.abc import Iterable
-from http import HTTPStatus
 
 from pydapr.blocks.pubsub.events import Event
 from pydapr.observe import logging, tracing
@@ -59,9 +58,5 @@ def begin_all(tracer: tracing.Tracer, events: Iterable[Event]) -> tuple[Trace | 
 def answered(span: DeliverySpan, status: int) -> None:
     """The app answered with a status of HTTP."""
     if status >= 400:
-        try:
-            words = HTTPStatus(status).phrase
-        except ValueError:
-            words = "Unknown"
-        span.failed(f"Code({status}): {words}")
+        span.failed(tracing.failure_of(status))
     span.end()

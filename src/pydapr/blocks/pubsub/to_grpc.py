@@ -91,7 +91,7 @@ class GrpcTarget:
                 span.end()
             return self.said(event, status, perf_counter() - began)
         if span is not None:
-            span.failed(str(failure))
+            span.failed(failure.message)
             span.end()
         return self._failed(event, failure, perf_counter() - began)
 
