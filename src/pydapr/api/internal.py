@@ -4,6 +4,7 @@ Handler of the internal server; goes on to `blocks.invoke`. The checks and their
 (v1.18.3, `pkg/api/grpc/daprinternal.go`).
 """
 
+from asyncio import CancelledError
 from collections.abc import Callable, Mapping
 
 from pydapr.app import rpc
@@ -75,6 +76,9 @@ class InternalApi:
             except RpcError:
                 metrics.replied(caller, Code.INTERNAL)
                 raise
+            except CancelledError:  # the caller has given up, after a timeout perhaps; the original has this as 0 too
+                metrics.replied(caller, 0)
+                raise
             metrics.replied(caller, _status(answer))
         if isinstance(answer, rpc.RpcAnswer):
             frame = invocation.stream_frame(answer.response.encode(False), answer.response.data[:PIECE], 0)
@@ -100,10 +104,9 @@ class InternalApi:
 
     async def call_local(self, exchange: ServerExchange) -> None:
         """Calls the app; request and answer are one message each."""
-        reader = grpc.MessageReader(self._max_message, _encoding(exchange))
+        message = await grpc_server.read(exchange, self._max_message)
         try:
-            messages = reader.feed(await exchange.body.read_all())
-            request, given = invocation.decode_traced(messages[0] if messages else b"")
+            request, given = invocation.decode_traced(message)
         except invocation.Invalid as error:
             raise RpcError(Code.INTERNAL, f"grpc: error unmarshalling request: {error}") from None
         if not request.has_message:
@@ -112,7 +115,7 @@ class InternalApi:
         if self._gate is not None:
             _check(self._gate, exchange, request, takes_rpc)
         trace = exchange.trace
-        call = _call(request, Body.of(request.data), messages[0], takes_rpc, trace, given)
+        call = _call(request, Body.of(request.data), message, takes_rpc, trace, given)
         if trace is not None and trace.record is not None:
             trace.record.called("", call.method)
         answer = await self._call_app(call)
@@ -149,7 +152,8 @@ class InternalApi:
         if self._gate is not None:
             _check(self._gate, exchange, request, takes_rpc)
         body: Body
-        if exchange.body.is_whole and not exchange.body.buffered and len(messages) == 1 and not sequence:
+        is_all = exchange.body.is_whole and not exchange.body.buffered and not reader.incomplete
+        if is_all and len(messages) == 1 and not sequence:
             body = Body.of(payload or b"")
         else:
             body = Payloads(exchange.body, reader, (payload, sequence), messages[1:], _nothing, request.content_length)

@@ -4,7 +4,7 @@ Its methods are in the table of the internal server where there are actors; goes
 the original's (v1.18.3, `pkg/api/grpc/daprinternal.go`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from pydapr.app.channel import Call
 from pydapr.blocks.actors.call import Actors
@@ -17,6 +17,12 @@ from pydapr.wire import invocation
 
 SERVICE = b"/dapr.proto.internals.v1.ServiceInvocation/"
 
+Answer = Callable[[ServerExchange, bytes], Awaitable[bytes]]
+"""From the request's message to that of the answer. May raise `RpcError`."""
+
+Around = Callable[[bytes, Answer], Answer]
+"""Puts something around the answer of a method, given with its path."""
+
 
 class ActorsApi:
     """Answers calls of other sidecars. `max_message` bounds one message, in bytes."""
@@ -24,17 +30,25 @@ class ActorsApi:
     def __init__(self, actors: Actors, max_message: int) -> None:
         self._actors, self._max_message = actors, max_message
 
-    def methods(self) -> Mapping[bytes, grpc_server.Method]:
-        """By path, for the server."""
+    def methods(self, around: Around | None = None) -> Mapping[bytes, grpc_server.Method]:
+        """By path, for the server; `around` is put around those that answer with one message."""
+        answers: dict[bytes, Answer] = {SERVICE + b"CallActor": self.call, SERVICE + b"CallActorReminder": self.remind}
+        if around is not None:
+            answers = {path: around(path, answer) for path, answer in answers.items()}
         return {
-            SERVICE + b"CallActor": self.call,
-            SERVICE + b"CallActorReminder": self.remind,
+            **{path: self._unary(answer) for path, answer in answers.items()},
             SERVICE + b"CallActorStream": self.stream,
         }
 
-    async def call(self, exchange: ServerExchange) -> None:
-        """Calls an actor; request and answer are one message each."""
-        data = await grpc_server.read(exchange, self._max_message)
+    def _unary(self, answer: Answer) -> grpc_server.Method:
+        async def reply(exchange: ServerExchange) -> None:
+            data = await grpc_server.read(exchange, self._max_message)
+            grpc_server.reply(exchange, await answer(exchange, data))
+
+        return reply
+
+    async def call(self, exchange: ServerExchange, data: bytes) -> bytes:
+        """Calls an actor."""
         try:
             request = invocation.decode_request(data)
         except invocation.Invalid as invalid:
@@ -50,12 +64,10 @@ class ActorsApi:
             answer = await self._actors.invoke(actor, call, True)
         except DaprError as error:
             raise _status(error) from None
-        body = answer.body.take()
-        grpc_server.reply(exchange, invocation.encode_response(answer.status, answer.headers, body))
+        return invocation.encode_response(answer.status, answer.headers, answer.body.take())
 
-    async def remind(self, exchange: ServerExchange) -> None:
+    async def remind(self, exchange: ServerExchange, data: bytes) -> bytes:
         """Has a reminder or timer done."""
-        data = await grpc_server.read(exchange, self._max_message)
         try:
             reminder = _reminder(data)
         except invocation.Invalid as invalid:
@@ -66,7 +78,7 @@ class ActorsApi:
             raise _status(error) from None
         if not goes_on:
             raise RpcError(Code.UNKNOWN, CANCELLED)
-        grpc_server.reply(exchange, b"")
+        return b""
 
     async def stream(self, exchange: ServerExchange) -> None:
         """Would answer with several messages: no actor of an app does, and the original refuses it with these words."""

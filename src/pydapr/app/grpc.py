@@ -131,6 +131,8 @@ class GrpcApp:
             messages: list[bytes] = []
             while data := await request.body.read():
                 messages += reader.feed(data)
+                if len(messages) > 1:
+                    raise RpcError(Code.INTERNAL, "cardinality violation: expected one message, received more")
             return head, request.trailers, messages
         except Disconnected as error:
             if isinstance(error, http2_client.Refused) or request.reset_code is None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydapr.app import grpc, http
 from pydapr.app.channel import Answer, AppChannel, AppUnreachable, Call, Header
-from pydapr.errors import Code, RpcError
+from pydapr.errors import RpcError
 from pydapr.lib import truth
 from pydapr.net import relay
 from pydapr.wire import appcalls
@@ -144,17 +144,5 @@ class MeasuredGrpcApp(grpc.GrpcApp):
     async def callback(
         self, name: bytes, message: bytes, metadata: Sequence[Header] = (), service: bytes = grpc.CALLBACK
     ) -> bytes:
-        began = perf_counter()
-        method = self.metrics.passing(False, service + name)
-        code, answer = int(Code.CANCELLED), b""
-        try:
-            answer = await super().callback(name, message, metadata, service)
-            code = Code.OK
-        except RpcError as error:
-            code = error.code
-            raise
-        finally:
-            method.ended(code, perf_counter() - began)
-            method.gave(len(message))
-            method.took(len(answer))
-        return answer
+        work = super().callback(name, message, metadata, service)
+        return await self.metrics.asked(service + name, message, work)

@@ -7,7 +7,7 @@ original, which are Go's (`path.Clean`, `net/url`).
 import functools
 import posixpath
 import re
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 _PLAIN = re.compile(r"[A-Za-z0-9\-_.~!$&'()*+,;=:@/\[\]]*\Z")
 _ENCODED = re.compile(r"(?:[A-Za-z0-9\-_.~!$&'()*+,;=:@/\[\]]|%[0-9A-Fa-f]{2})*\Z")
@@ -73,6 +73,14 @@ def wrong_name(name: str) -> str:
                 offset = len(name[:position].encode("utf-8", "surrogateescape"))
                 return f"name contains control character at position {offset}: {_go_quoted(name)}"
     return f"name is a path traversal sequence: {_go_quoted(name)}" if name in (".", "..") else ""
+
+
+@functools.lru_cache(2048)
+def leads_away(name: str) -> bool:
+    """Whether the path of an app in which the id of an actor is a segment, or several, would be another one than it
+    looks: to who reads `.` and `..`, and maybe `%2e` and `\\`."""
+    text = unquote(name) if "%" in name else name
+    return not {".", ".."}.isdisjoint(text.replace("\\", "/").split("/"))
 
 
 def escape(method: str) -> bytes:

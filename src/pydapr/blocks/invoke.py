@@ -54,6 +54,10 @@ def _split(target: str, own: str) -> tuple[str, str]:
     app_id, _, namespace = target.partition(".")
     if "." in namespace:
         raise ValueError(f"invalid app id {target}")
+    try:
+        target.encode()
+    except UnicodeEncodeError:
+        raise ValueError("invalid app id: it is no UTF-8") from None
     return app_id, namespace or own
 
 

@@ -4,6 +4,8 @@ Read by flags, resources and every API field that Dapr words as a duration; writ
 Nanoseconds are exact integers, seconds are floats for clocks and timeouts.
 """
 
+import re
+
 _UNITS = {
     "ns": 1,
     "us": 1_000,
@@ -14,7 +16,10 @@ _UNITS = {
     "m": 60_000_000_000,
     "h": 3_600_000_000_000,
 }
-_DIGITS = "0123456789"
+_TERM = re.compile(r"(?P<whole>[0-9]*)(?:\.(?P<fraction>[0-9]*))?(?P<unit>[^.0-9]*)")
+_MOST_DIGITS = 19
+"""Of a number that may be within the limit, zeros before it left out."""
+
 _LIMIT = 1 << 63
 _SECOND = 1_000_000_000
 
@@ -27,14 +32,14 @@ def parse(text: str) -> float:
 def nanoseconds(text: str) -> int:
     """Nanoseconds in `text`; raises ValueError with Go's words."""
     negative = text[:1] == "-"
-    rest = text[1:] if text[:1] in ("-", "+") else text
-    if rest == "0":
+    start = 1 if text[:1] in ("-", "+") else 0
+    if text[start:] == "0":
         return 0
-    if not rest:
+    if start == len(text):
         raise _invalid(text)
     total = 0
-    while rest:
-        amount, rest = _term(rest, text)
+    while start < len(text):
+        amount, start = _term(text, start)
         total += amount
         if total > _LIMIT:
             raise _invalid(text)
@@ -43,44 +48,32 @@ def nanoseconds(text: str) -> int:
     return -total if negative else total
 
 
-def _term(rest: str, text: str) -> tuple[int, str]:
-    whole, rest = _leading(rest, _DIGITS)
-    fraction = ""
-    dotted = rest[:1] == "."
-    if dotted:
-        fraction, rest = _leading(rest[1:], _DIGITS)
-    if not whole and not fraction:
+def _term(text: str, start: int) -> tuple[int, int]:
+    """The amount that stands at `start`, and where it ends. A text may have as many as fit into a message."""
+    term = _TERM.match(text, start)
+    assert term is not None  # nothing at all is a match, too
+    whole, fraction, unit = term["whole"].lstrip("0"), term["fraction"], term["unit"]
+    if not term["whole"] and not fraction:
         raise _invalid(text)
-    unit, rest = _unit(rest)
     if not unit:
         raise ValueError(f"time: missing unit in duration {_quoted(text)}")
     scale = _UNITS.get(unit)
     if scale is None:
         raise ValueError(f"time: unknown unit {_quoted(unit)} in duration {_quoted(text)}")
+    if len(whole) > _MOST_DIGITS:
+        raise _invalid(text)
     amount = int(whole or "0") * scale
     if fraction:
         amount += _part(fraction, scale)
     if amount > _LIMIT:
         raise _invalid(text)
-    return amount, rest
+    return amount, term.end()
 
 
 def _part(digits: str, unit: int) -> int:
     # Go multiplies as float64 and drops what is beyond 19 digits; `0.333…h` differs by 1 ns otherwise.
     digits = digits[:18] if digits[:19] > "922337203685477580" else digits[:19]
     return int(float(int(digits)) * (unit / 10.0 ** len(digits)))
-
-
-def _leading(text: str, letters: str) -> tuple[str, str]:
-    rest = text.lstrip(letters)
-    return text[: len(text) - len(rest)], rest
-
-
-def _unit(text: str) -> tuple[str, str]:
-    for position, letter in enumerate(text):
-        if letter == "." or letter in _DIGITS:
-            return text[:position], text[position:]
-    return text, ""
 
 
 def _invalid(text: str) -> ValueError:

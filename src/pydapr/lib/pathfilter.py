@@ -2,7 +2,7 @@
 
 import posixpath
 
-from pydapr.lib import re2, urls
+from pydapr.lib import re2_linear, urls
 
 
 class PathFilter:
@@ -13,11 +13,11 @@ class PathFilter:
     """
 
     def __init__(self, expression: str) -> None:
-        self._rule = re2.compile(expression) if expression else None
+        self._fits = re2_linear.searcher(expression) if expression else None
 
     def matches(self, target: bytes) -> bool:
         """`target` is path and query as they came."""
-        if self._rule is None:
+        if self._fits is None:
             return True
         path = target.partition(b"?")[0]
         try:
@@ -25,4 +25,4 @@ class PathFilter:
         except ValueError:
             return True
         cleaned = posixpath.normpath("/" + text.lstrip("/"))
-        return self._rule.search(text) is not None or self._rule.search(cleaned) is not None
+        return self._fits(text) or self._fits(cleaned)

@@ -1,8 +1,9 @@
 """Whether a text holds a match of an expression of `lib.re2`, in a time that grows with the text and no faster. Pure.
 
-Used by `lib.cel_functions`, where the text comes from anybody: Python's own engine tries one way after the other, and
-some expressions have more ways than there is time. Here all ways are followed at once, as in RE2: an expression is a
-program, a state is the set of places in it that could be reached, and states are remembered by what led to them.
+Used by `lib.cel_functions` and by what guards paths, where the text comes from anybody: Python's own engine tries one
+way after the other, and some expressions have more ways than there is time. Here all ways are followed at once, as in
+RE2: an expression is a program, a state is the set of places in it that could be reached, and states are remembered by
+what led to them.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ _CHAR, _SPLIT, _AT, _MATCH = range(4)
 _START, _LINE, _WORD, _OTHER = range(4)
 """What stood before: nothing, the end of a line, a letter of a word, anything else."""
 
+_ONE_LETTER = frozenset({code.LITERAL, code.NOT_LITERAL, code.ANY, code.IN})
 _NAMES = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
 _DIGITS, _SPACES = frozenset("0123456789"), frozenset(" \t\n\r\f\v")
 _CATEGORIES = {
@@ -38,6 +40,33 @@ _CATEGORIES = {
     code.CATEGORY_SPACE: (_SPACES, True), code.CATEGORY_NOT_SPACE: (_SPACES, False),
     code.CATEGORY_WORD: (_NAMES, True), code.CATEGORY_NOT_WORD: (_NAMES, False),
 }  # fmt: skip
+
+
+def searcher(expression: str) -> Callable[[str], bool]:
+    """Whether a text holds a match. Raises `re2.Unusable`. Python's engine does it where it has only one way to try."""
+    pattern = re2.compile(expression)
+    if _is_short(pattern):
+        return lambda text: pattern.search(text) is not None
+    linear = Linear(expression)
+    return lambda text: linear.search(text, _for_nothing)
+
+
+def _is_short(pattern: re.Pattern[str]) -> bool:
+    """Whether an expression begins where the text does, has one repetition at most, and that of one letter."""
+    listed, repeats = list(parser.parse(pattern.pattern, pattern.flags)), 0
+    for kind, value in listed:
+        if kind is code.MAX_REPEAT or kind is code.MIN_REPEAT:
+            repeats += 1
+            if len(value[2]) != 1 or value[2][0][0] not in _ONE_LETTER:
+                return False
+        elif kind not in _ONE_LETTER and kind is not code.AT:
+            return False
+    is_anchored = bool(listed) and listed[0] in ((code.AT, code.AT_BEGINNING), (code.AT, code.AT_BEGINNING_STRING))
+    return repeats == 0 or (repeats == 1 and is_anchored)
+
+
+def _for_nothing(cost: int) -> None:
+    pass
 
 
 class _State:

@@ -31,6 +31,8 @@ _NAMED = {
     "@hourly": "0 0 * * * *",
 }
 _EVERY = "@every "
+_LONGEST = 4096
+"""Letters of a schedule. One that names every second, minute, hour, day and month has 500."""
 _YEARS = 5
 """How far ahead is looked; what is due later is never due."""
 
@@ -100,6 +102,8 @@ def parse(text: str, for_jobs: bool = False) -> Schedule:
     out and `@every` takes any length of time, none and less than none among them. Raises `ValueError`."""
     if not text:
         raise ValueError("empty spec string")
+    if len(text) > _LONGEST:
+        raise ValueError(f"a schedule may have {_LONGEST} letters, not {len(text)}")
     zone, whole = None, text
     if text.startswith(("TZ=", "CRON_TZ=")):
         head, space, text = text.partition(" ")

@@ -77,6 +77,9 @@ class Stream:
             try:
                 if self._reader is None:
                     self._reader = await _reader(self._request, self._max)
+                if self._reader.is_behind:
+                    self._received += self._reader.feed(b"")
+                    continue
                 data = await self._request.body.read()
             except BodyError as error:
                 raise RpcError(Code.UNAVAILABLE, str(error)) from None
@@ -135,9 +138,10 @@ def _check_end(request: http2_client.Request) -> None:
 async def _answer(request: http2_client.Request, max_message: int) -> bytes:
     reader = await _reader(request, max_message)
     messages: list[bytes] = []
-    while data := await request.body.read():
+    while len(messages) < 2 and (data := await request.body.read()):
         messages += reader.feed(data)
-    _check_end(request)
+    if len(messages) < 2:
+        _check_end(request)
     if len(messages) != 1:
         raise RpcError(Code.INTERNAL, "cardinality violation: received no response message from unary RPC")
     return messages[0]

@@ -85,11 +85,12 @@ async def read(exchange: ServerExchange, max_message: int) -> bytes:
     reader = grpc.MessageReader(max_message, exchange.fields.get(b"grpc-encoding", b"identity"))
     messages: list[bytes] = []
     try:
-        while data := await exchange.body.read():
+        while len(messages) < 2 and (data := await exchange.body.read()):
             messages += reader.feed(data)
     except BodyError as error:
         raise RpcError(Code.CANCELLED, str(error)) from None
     if len(messages) != 1 or reader.incomplete:
-        text = "unexpected EOF" if reader.incomplete else "EOF"
-        raise RpcError(Code.INTERNAL, text if len(messages) < 2 else "grpc: more than one message in a unary call")
+        text = "unexpected EOF" if reader.incomplete and not reader.is_behind else "EOF"
+        is_one = len(messages) < 2 and not reader.is_behind
+        raise RpcError(Code.INTERNAL, text if is_one else "grpc: more than one message in a unary call")
     return messages[0]

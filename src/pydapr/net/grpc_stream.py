@@ -31,6 +31,9 @@ class Stream:
     async def next(self) -> bytes | None:
         """The next message, None when the client has no more. Raises `RpcError`."""
         while not self._waiting:
+            if self._reader.is_behind:
+                self._waiting.extend(self._reader.feed(b""))
+                continue
             try:
                 data = await self._exchange.body.read()
             except BodyError as error:

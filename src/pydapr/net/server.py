@@ -9,15 +9,17 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pydapr.net import buffered, dial, http1_server, http2_server, keepalive
+from pydapr.lib.record import Record
+from pydapr.net import buffered, dial, files, http1_server, http2_server, keepalive
 from pydapr.net.exchange import Handler
 from pydapr.wire import frames, http2
 
 if TYPE_CHECKING:
     import ssl
+
+    from pydapr.net import tls_listener
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
@@ -28,12 +30,12 @@ _SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrad
 _LIMITS = http2.Limits()
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(Record):
     """What a server speaks and how much it takes.
 
     `max_head` bounds the head of an HTTP/1.1 request in bytes, `head_seconds` the time it may take, and
-    `max_connections` the connections at a time. With `tls` nothing is in clear text.
+    `max_connections` the connections at a time, which are no more than one for each `files` that the process may have
+    open. With `tls` nothing is in clear text.
     """
 
     with_http1: bool = True
@@ -41,6 +43,7 @@ class Options:
     max_head: int = 8192
     head_seconds: float = http1_server.HEAD_SECONDS
     max_connections: int = 10_000
+    files: int = 4
     limits: http2.Limits = _LIMITS
     tls: "ssl.SSLContext | None" = None
     welcomes: Callable[[asyncio.BaseTransport], bool] | None = None
@@ -65,10 +68,11 @@ class Server:
         self._handler = handler
         self.options = options
         self._loop = asyncio.get_running_loop()
-        self._listeners: list[asyncio.Server] = []
+        self._listeners: list[asyncio.Server | tls_listener.Listener] = []
         self._connections: set[_Served | _Sniffer] = set()
         self._all_gone: asyncio.Future[None] | None = None
         self._is_stopping = False
+        self._most = min(options.max_connections, max(files.allowed() // options.files, 1))
         self._paths: list[str] = []
 
     async def listen(self, host: str, port: int) -> int:
@@ -78,9 +82,12 @@ class Server:
     async def listen_on(self, listening: socket.socket) -> int:
         """Listens on a bound socket; its port."""
         options = self.options
-        patience = {**dial.TLS_PATIENCE, "ssl_handshake_timeout": options.head_seconds} if options.tls else {}
-        server = await self._loop.create_server(self._accept, sock=listening, backlog=1024, ssl=options.tls, **patience)
-        self._listeners.append(server)
+        if options.tls is not None:
+            from pydapr.net import tls_listener  # needed with TLS only
+
+            self._listeners.append(tls_listener.Listener(listening, options.tls, options.head_seconds, self._accept))
+        else:
+            self._listeners.append(await self._loop.create_server(self._accept, sock=listening, backlog=1024))
         return int(listening.getsockname()[1])
 
     async def listen_unix(self, path: str) -> None:
@@ -97,7 +104,7 @@ class Server:
         self._paths.append(path)
         self._listeners.append(await self._loop.create_unix_server(self._accept, sock=listening, backlog=1024))
 
-    def _accept(self) -> asyncio.BaseProtocol:
+    def _accept(self) -> asyncio.Protocol:
         return _Sniffer(self)
 
     # -- connections --
@@ -123,7 +130,7 @@ class Server:
     def keep(self, connection: "_Served | _Sniffer") -> bool:
         """Counts a connection; False when there are too many, or it came too late, and it is closed."""
         self._connections.add(connection)
-        if len(self._connections) > self.options.max_connections or self._is_stopping:
+        if len(self._connections) > self._most or self._is_stopping:
             connection.transport.abort()
             return False
         return True
@@ -275,7 +282,9 @@ def bind(host: str, port: int) -> socket.socket:
     host = host.strip("[]")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     if host and family == socket.AF_INET:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        # As bytes: a text is run through the rules for international names, whose tables are read for it.
+        name = host.encode() if host.isascii() else host
+        found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         found.sort(key=lambda entry: entry[0] != socket.AF_INET)  # like Go, which listens on localhost by IPv4
         family, host = found[0][0], str(found[0][4][0])
     return _bind(family, host or "0.0.0.0", port, both=False)

@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 
 _RESERVED = ["dapr", "internal"]
 
+MOST_BYTES = 1 << 20
+"""That one sidecar may add to the table, which has its name and app id once for each of its types, and goes to all.
+Some 5,000 types; the original's sidecars take tables of 4 MB."""
+
+_OF_A_TYPE = 32
+"""Bytes of an entry beside its names, give or take some."""
+
 
 def client(identity: str) -> "spiffe.Id":
     """Who calls, by the name in its certificate. Raises `RpcError`."""
@@ -34,6 +41,11 @@ def check(host: "Host", identity: "spiffe.Id | None") -> None:
         raise RpcError(Code.INVALID_ARGUMENT, "host ID and namespace must be provided")
     if identity is not None:
         _check_identity(host, identity)
+    names = 2 * len(host.name) + len(host.id) + len(host.namespace) + _OF_A_TYPE
+    adds = sum(map(len, host.entities)) + names * max(len(host.entities), 1)
+    if adds > MOST_BYTES:
+        text = f"{len(host.entities)} types of actors, with these names, make {adds} bytes of {MOST_BYTES}"
+        raise RpcError(Code.RESOURCE_EXHAUSTED, text)
     for entity in host.entities:
         parts = entity.split(".")
         if parts[:2] == _RESERVED and parts[2:4] != [host.namespace, host.id]:

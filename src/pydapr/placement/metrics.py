@@ -16,7 +16,7 @@ class Metrics:
         registry.add(metrics_process.samples)
         registry.add(self._refresh)
         self._counts = counts
-        self._seen: set[str] = set()
+        self._shown: set[metrics.Count] = set()
         self._runtimes = registry.gauge(
             "dapr_placement_runtimes_total",
             "The total number of runtimes reported to placement service.",
@@ -43,11 +43,11 @@ class Metrics:
 
     def _refresh(self) -> Iterable[metrics.Sample]:
         """Counts when somebody looks. A namespace that once was stays, with nobody in it."""
-        counts = self._counts()
-        if len(self._seen) < metrics.MAX_SERIES:
-            self._seen.update(counts)
-        for name in self._seen:
-            all_, with_actors = counts.get(name, (0, 0))
-            self._runtimes.get(name).set(all_)
-            self._actor_runtimes.get(name).set(with_actors)
+        for series in self._shown:
+            series.set(0)
+        for name, numbers in self._counts().items():
+            for family, number in zip((self._runtimes, self._actor_runtimes), numbers, strict=True):
+                series = family.get(name)  # the same for all that are beyond the bound
+                series.inc(number)
+                self._shown.add(series)
         return ()

@@ -5,7 +5,6 @@ Called by `start`. Nothing is kept: what a leader knows it has from the sidecars
 
 import asyncio
 import contextlib
-import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -123,8 +122,7 @@ class Placement:
         """Raises `Fatal`."""
         settings = self._settings
         options = server.Options(with_http1=False) if identity is None else identity.options()
-        options = dataclasses.replace(
-            options,
+        options = options.replace(
             max_connections=MOST_SIDECARS,
             quiet_seconds=settings.keepalive_time,
             answer_seconds=settings.keepalive_timeout,

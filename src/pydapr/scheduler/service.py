@@ -25,7 +25,8 @@ from pydapr.scheduler.store import Entry, Expect, NoSpace, Store, StoreError, Wr
 log = logging.get("dapr.scheduler.server")
 
 SERVICE = b"/dapr.proto.scheduler.v1.Scheduler/"
-MAX_MESSAGE = (1 << 31) - 1
+MAX_MESSAGE = 64 << 20
+"""Bytes of a request. The original takes 2 GB, of everybody who reaches its port."""
 SECONDS = 120.0
 """How long a call may take whose caller gives no time."""
 

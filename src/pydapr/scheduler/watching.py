@@ -159,12 +159,13 @@ class Watching:
 
 def _taker(initial: scheduler_pb2.WatchJobsRequestInitial) -> pool.Taker:
     """What the client of a stream takes. Raises `RpcError`."""
-    accepted = initial.accept_job_types
-    for kind in accepted:
-        if list(accepted).count(kind) > 1:
+    accepted = set[int]()
+    for kind in initial.accept_job_types:
+        if kind in accepted:
             known = kind in scheduler_pb2.JobTargetType.values()
             name = scheduler_pb2.JobTargetType.Name(kind) if known else str(kind)
             raise RpcError(Code.UNKNOWN, f"duplicate target type specified: {name}")
+        accepted.add(kind)
     namespace = initial.namespace
     kinds: list[pool.Kind] = []
     if not accepted or _JOB in accepted:

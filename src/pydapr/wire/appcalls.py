@@ -123,13 +123,15 @@ class Response:
 
     def read_status(self, data: bytes) -> None:
         """Reads a google.rpc.Status or an `internals.v1.Status`. Raises `Invalid`."""
+        details = [self.details]
         for number, value in fields(data):
             if number == 1 and isinstance(value, int):
                 self.code = value
             elif number == 2:
                 self.message = octets(value)
             elif number == 3:
-                self.details += field(b"\x1a", octets(value))
+                details.append(field(b"\x1a", octets(value)))
+        self.details = b"".join(details)
 
 
 def metadata_of(request: bytes) -> list[Header]:

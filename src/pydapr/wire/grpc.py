@@ -41,6 +41,13 @@ __all__ = [
 _prefix: Final = Struct(">BI")
 _PREFIX_SIZE: Final = 5
 
+_GZIP_MEMBERS: Final = 256
+"""Parts that one message in gzip may be made of. Senders make one; each may be without content, and costs something."""
+_GZIP_PIECE: Final = 16 * 1024
+"""Bytes that are decompressed at a time: what follows a part is copied."""
+_GZIP_AT_ONCE: Final = 1 << 20
+"""Bytes of decompressed messages that `feed` gives together, give or take a message: they may be tiny as they come."""
+
 
 # -- messages --
 
@@ -53,7 +60,7 @@ def frame(message: bytes, compressed: bool = False) -> bytes:
 class MessageReader:
     """Finds the messages in the data of one stream; `encoding` is what the peer's grpc-encoding says."""
 
-    __slots__ = ("_encoding", "_have", "_max", "_need", "_parts")
+    __slots__ = ("_encoding", "_have", "_max", "_need", "_parts", "is_behind")
 
     def __init__(self, max_message: int, encoding: bytes = b"identity") -> None:
         self._max = max_message
@@ -61,6 +68,9 @@ class MessageReader:
         self._parts: list[bytes] = []
         self._have = 0
         self._need = _PREFIX_SIZE
+        self.is_behind = False
+        """Whether there may be more messages in what was fed: to be asked for with `feed(b"")` before there is more
+        data. Whoever wants one message does not care."""
 
     @property
     def incomplete(self) -> bool:
@@ -86,6 +96,8 @@ class MessageReader:
         messages = []
         position, end = 0, len(data)
         self._need = _PREFIX_SIZE
+        self.is_behind = False
+        unzipped = 0
         while end - position >= _PREFIX_SIZE:
             flag, length = _prefix.unpack_from(data, position)
             self._check(flag, length)
@@ -95,7 +107,13 @@ class MessageReader:
                 break
             position = start + length
             message = data[start:position]
-            messages.append(self._unzipped(message) if flag else message)
+            if flag:
+                message = self._unzipped(message)
+                unzipped += len(message)
+            messages.append(message)
+            if unzipped >= _GZIP_AT_ONCE and position < end:
+                self.is_behind = True
+                break
         self._have = end - position
         if self._have:
             self._parts.append(data[position:])
@@ -120,24 +138,32 @@ class MessageReader:
 
     def _unzipped(self, data: bytes) -> bytes:
         """Takes gzip off, with no more than the limit in memory, however small `data` is."""
+        if not data:
+            return b""
         pieces: list[bytes] = []
         room = self._max
+        at, end = 0, len(data)
         try:
-            while data:
+            for _ in range(_GZIP_MEMBERS):
                 unzip = zlib.decompressobj(zlib.MAX_WBITS | 16)
-                pieces.append(unzip.decompress(data, room + 1))
-                room -= len(pieces[-1])
-                if room < 0:
-                    raise RpcError(
-                        Code.RESOURCE_EXHAUSTED,
-                        f"grpc: received message after decompression larger than max {self._max}",
-                    )
+                while at < end and not unzip.eof:
+                    piece = data[at : at + _GZIP_PIECE]
+                    at += len(piece)
+                    pieces.append(unzip.decompress(piece, room + 1))
+                    room -= len(pieces[-1])
+                    if room < 0:
+                        raise RpcError(
+                            Code.RESOURCE_EXHAUSTED,
+                            f"grpc: received message after decompression larger than max {self._max}",
+                        )
                 if not unzip.eof:
                     raise RpcError(Code.INTERNAL, "grpc: failed to decompress the received message: unexpected EOF")
-                data = unzip.unused_data
+                at -= len(unzip.unused_data)
+                if at == end:
+                    return b"".join(pieces)
         except zlib.error as error:
             raise RpcError(Code.INTERNAL, f"grpc: failed to decompress the received message: {error}") from None
-        return b"".join(pieces)
+        raise RpcError(Code.INTERNAL, "grpc: failed to decompress the received message: too many parts")
 
 
 def compress(message: bytes) -> bytes:

@@ -21,6 +21,8 @@ _IN, _TOP_BIT, _RESPONSE = (
 )  # the top bit of a class: answer me alone; forget older records
 _TTL, _ADDRESS_TTL = 3200, 120  # seconds, as the original's
 _TYPES = "_services._dns-sd._udp.local"
+_LONGEST = 255
+"""Letters of a name (RFC 1035, section 2.3.4)."""
 
 
 class Malformed(ValueError):
@@ -49,10 +51,14 @@ def encode_name(name: str) -> bytes:
     return b"".join(bytes((len(label),)) + label for label in labels) + b"\0"
 
 
-def decode_name(data: bytes, at: int) -> tuple[str, int]:
-    """The name at an offset and where it ends; each pointer must lead backwards, so that there is an end."""
+def decode_name(data: bytes, at: int, known: dict[int, str] | None = None) -> tuple[str, int]:
+    """The name at an offset and where it ends; each pointer must lead backwards, so that there is an end.
+
+    `known` is for all names of one message: what several of them point to is read once.
+    """
     labels: list[str] = []
-    end, limit = 0, at
+    begin, end, limit = at, 0, at
+    pointed, before = -1, 0
     while (length := data[at]) and len(labels) < 128:
         if length < 64:
             labels.append(data[at + 1 : at + 1 + length].decode())
@@ -61,9 +67,21 @@ def decode_name(data: bytes, at: int) -> tuple[str, int]:
         target = int.from_bytes(data[at : at + 2], "big") & 0x3FFF
         if length < 192 or target >= limit:
             raise Malformed("pointer that does not lead backwards")
-        end = end or at + 2
+        if not end:
+            end, pointed, before = at + 2, target, len(labels)
+        if known is not None and target in known:
+            if known[target]:
+                labels.append(known[target])
+            break
         at = limit = target
-    return ".".join(labels), end or at + 1
+    name = ".".join(labels)
+    if len(name) > _LONGEST:
+        raise Malformed("name that is too long")
+    if known is not None:
+        known[begin] = name
+        if end:
+            known[pointed] = ".".join(labels[before:])
+    return name, end or at + 1
 
 
 def query(name: str) -> bytes:
@@ -80,20 +98,21 @@ def record(name: str, type_: int, class_: int, ttl: int, data: bytes) -> bytes:
 
 def questions(data: bytes) -> Iterator[Question]:
     at = 12
+    known: dict[int, str] = {}
     for _ in range(int.from_bytes(data[4:6], "big")):
-        name, at = decode_name(data, at)
+        name, at = decode_name(data, at, known)
         yield Question(name, bool(data[at + 2] & 0x80))
         at += 4
 
 
-def _records(data: bytes) -> Iterator[tuple[str, int, int, int, int]]:
+def _records(data: bytes, known: dict[int, str]) -> Iterator[tuple[str, int, int, int, int]]:
     """Name, type, time to live and the limits of the data, of all sections alike."""
     asked, *counts = struct.unpack_from("!4H", data, 4)
     at = 12
     for _ in range(asked):
-        at = decode_name(data, at)[1] + 4
+        at = decode_name(data, at, known)[1] + 4
     for _ in range(sum(counts)):
-        name, at = decode_name(data, at)
+        name, at = decode_name(data, at, known)
         type_, _, ttl, length = struct.unpack_from("!2HIH", data, at)
         at += 10 + length
         if at > len(data):
@@ -137,12 +156,13 @@ def _sidecars(data: bytes, app_id: str) -> list[Sidecar]:
     texts: dict[str, list[str]] = {}
     hosts4: dict[str, str] = {}
     hosts6: dict[str, str] = {}
-    for name, type_, ttl, start, end in _records(data):
+    known: dict[int, str] = {}
+    for name, type_, ttl, start, end in _records(data, known):
         if type_ == _PTR and name == service:
-            lives[decode_name(data, start)[0]] = ttl > 0
+            lives[decode_name(data, start, known)[0]] = ttl > 0
         elif type_ == _SRV and name.endswith(f".{service}"):
             lives[name] = ttl > 0
-            places[name] = decode_name(data, start + 6)[0], int.from_bytes(data[start + 4 : start + 6], "big")
+            places[name] = decode_name(data, start + 6, known)[0], int.from_bytes(data[start + 4 : start + 6], "big")
         elif type_ == _TXT:
             texts[name] = _texts(data[start:end])
         elif type_ == _A and end - start == 4:

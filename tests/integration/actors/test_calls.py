@@ -9,9 +9,12 @@ import pytest
 from tests.integration import http_wire
 from tests.integration.actors.conftest import PROGRAMS, STORE, ActorWorld, call, runtime
 from tests.integration.grpc_app import DAPR
+from tests.integration.grpc_app import failure as failure_of
 from tests.integration.harness import Sidecar, eventually
 from tests.integration.http_wire import Message
 
+from pydapr.lib import quote
+from pydapr.proto.dapr.proto.internals.v1 import service_invocation_pb2
 from pydapr.proto.dapr.proto.runtime.v1 import actors_pb2
 
 
@@ -183,3 +186,49 @@ def test_two_stores_for_actors_are_one_too_many(actors: ActorWorld) -> None:
     sidecar = actors.world.daprd("app", None, *flags)
     assert sidecar.exit_code() == 1
     assert "detected duplicate actor state store: a and b" in sidecar.log
+
+
+def test_a_call_of_another_sidecar_is_counted_by_both(actors: ActorWorld) -> None:
+    host = actors.host(answer=answer)
+    there, here = actors.sidecar("there", host), actors.sidecar("here", None)
+    assert call(here, "Cat/1", "m", b"12345").status == 200
+
+    method = "/dapr.proto.internals.v1.ServiceInvocation/CallActor"
+    for sidecar, side, way in ((here, "client", "sent"), (there, "server", "received")):
+        page = sidecar.call("GET", "/", port=sidecar.metrics).body.decode()
+        labels = f'app_id="{sidecar.app_id}",grpc_{side}_method="{method}"'
+        assert f'dapr_grpc_io_{side}_completed_rpcs{{{labels},grpc_{side}_status="OK"}} 1\n' in page
+        assert f"dapr_grpc_io_{side}_{way}_bytes_per_rpc_count{{{labels}}} 1\n" in page
+
+
+def test_a_call_by_grpc_is_counted_with_the_status_that_it_is_told(actors: ActorWorld) -> None:
+    sidecar = actors.sidecar("app", actors.host())
+    request = actors_pb2.InvokeActorRequest(actor_type="Dog", actor_id="1", method="m").SerializeToString()
+    with grpc.insecure_channel(f"127.0.0.1:{sidecar.grpc}") as channel, pytest.raises(grpc.RpcError) as raised:
+        channel.unary_unary(DAPR + "InvokeActor")(request, timeout=20)
+
+    assert raised.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+    page = sidecar.call("GET", "/", port=sidecar.metrics).body.decode()
+    labels = f'app_id="{sidecar.app_id}",grpc_server_method="/dapr.proto.runtime.v1.Dapr/InvokeActor"'
+    assert f'dapr_grpc_io_server_completed_rpcs{{{labels},grpc_server_status="FailedPrecondition"}} 1\n' in page
+
+
+@pytest.mark.parametrize("actor_id", ["../../../orders", "..", "1/../../2", "%2e%2e/%2e%2e/orders", "..\\..\\orders"])
+def test_other_sidecars_cannot_lead_out_of_the_paths_of_actors(actors: ActorWorld, actor_id: str) -> None:
+    """Nor a reminder; and nothing is deactivated there, either."""
+    host = actors.host()
+    sidecar = actors.sidecar("app", host)
+    request = service_invocation_pb2.InternalInvokeRequest(ver=service_invocation_pb2.V1)
+    request.actor.actor_type, request.actor.actor_id, request.message.method = "Cat", actor_id, "m"
+    reminder = service_invocation_pb2.Reminder(actor_type="Cat", actor_id=actor_id, name="r")
+    expected = f"invalid request: invalid actorId: name is a path traversal sequence: {quote.go(actor_id)}"
+    service = "/dapr.proto.internals.v1.ServiceInvocation/"
+    with grpc.insecure_channel(f"127.0.0.1:{sidecar.internal}") as channel:
+        asked = channel.unary_unary(service + "CallActor")
+        reminded = channel.unary_unary(service + "CallActorReminder")
+        told = failure_of(lambda: asked(request.SerializeToString(), timeout=20))
+        assert told == ("INVALID_ARGUMENT", expected)
+        told = failure_of(lambda: reminded(reminder.SerializeToString(), timeout=20))
+        assert told == ("INVALID_ARGUMENT", expected)
+    sidecar.stop()
+    assert not host.targets("PUT") and not host.targets("DELETE")

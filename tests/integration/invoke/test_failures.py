@@ -121,3 +121,13 @@ def test_only_calls_of_a_killed_instance_may_fail(world: World) -> None:
     assert not any(thread.is_alive() for thread in threads)
     assert len(statuses) - statuses.count(200) <= 6
     assert set(statuses[-200:]) == {200}
+
+
+def test_a_name_that_is_no_text_is_nobodys(world: World) -> None:
+    sidecar = world.sidecar("app")
+
+    reply = sidecar.call("GET", "/v1.0/invoke/a%ae/method/m")
+
+    assert reply.status == 500
+    assert b"invalid app id: it is no UTF-8" in reply.body
+    assert "Traceback" not in sidecar.log

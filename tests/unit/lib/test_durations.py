@@ -52,3 +52,11 @@ def test_seconds_are_floats_both_ways() -> None:
     assert durations.parse("1m1.5s") == 61.5
     assert durations.text(61.5) == "1m1.5s"
     assert durations.text(30.0) == "30s"
+
+
+def test_a_text_as_long_as_a_message_is_read_in_one_go() -> None:
+    """Each part was once cut off from the rest, and 4 MB took a quarter of an hour."""
+    assert durations.nanoseconds("0s" * 2_000_000) == 0
+    assert durations.nanoseconds("0" * 5_000 + "5s") == 5_000_000_000
+    with pytest.raises(ValueError, match="time: invalid duration"):
+        durations.nanoseconds("1" * 5_000 + "s")

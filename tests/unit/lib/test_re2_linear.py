@@ -78,3 +78,31 @@ def test_what_is_remembered_is_forgotten_before_it_is_too_much() -> None:
 def test_what_is_none_or_too_large_is_refused(expression: str) -> None:
     with pytest.raises(re2.Unusable):
         re2_linear.Linear(expression)
+
+
+@settings(deadline=None, max_examples=300)
+@given(FLAGS, EXPRESSIONS, st.text(alphabet="abcAB1_ \n-é", max_size=9))
+def test_a_searcher_finds_the_same(flags: str, expression: str, text: str) -> None:
+    assume(text or r"\B" not in expression)
+    try:
+        pattern = re2.compile(flags + expression)
+    except re2.Unusable:
+        return
+    assert re2_linear.searcher(flags + expression)(text) is (pattern.search(text) is not None)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["(a+)+$", "^(a|a)*$", "^a*a*a*a*b", "a*b", "^(a?){50}a{50}$", "^/.*/.*/.*/.*/x$", "(?m)^a*$b", "^(?:a*){2}b"],
+)
+def test_a_searcher_takes_no_time_that_explodes(expression: str) -> None:
+    matches = re2_linear.searcher(expression)
+    assert not matches("a" * 12_000 + "c" + "/" * 1_000)
+
+
+def test_usual_rules_are_for_pythons_engine() -> None:
+    """It needs a fifth of the time."""
+    for rule in (r"^/v1.0/invoke/shop/method/[a-z/]+$", "/healthz", r"\A/api/.*"):
+        assert re2_linear._is_short(re2.compile(rule)), rule
+    for rule in ("a*", "^a*b*", "^(ab)*", "^(?:ab|cd)", "^[ab]?[ab]?"):
+        assert not re2_linear._is_short(re2.compile(rule)), rule

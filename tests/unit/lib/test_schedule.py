@@ -133,3 +133,10 @@ def test_jobs_have_seconds_and_any_length_of_time() -> None:
     assert isinstance(every, schedule.Every) and every.nanoseconds == -60 * 10**9
     with pytest.raises(ValueError, match="expected exactly 6 fields, found 5"):
         schedule.parse("* * * * *", for_jobs=True)
+
+
+def test_a_schedule_has_an_end() -> None:
+    everything = f"{','.join(map(str, range(60)))} {','.join(map(str, range(60)))} 0-23 1-31 1-12 0-6"
+    assert schedule.parse(everything)
+    with pytest.raises(ValueError, match="a schedule may have 4096 letters, not 4109"):
+        schedule.parse("0" + ",0" * 2049 + " * * * * *")

@@ -1,9 +1,12 @@
 """The server's side of HTTP/1.1, asked by clients that send what they like."""
 
 import asyncio
+from email.utils import formatdate
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pydapr.net import http1_server
 from pydapr.net.body import HIGH_WATER, Body, BodyError
@@ -23,6 +26,11 @@ async def test_a_request_is_answered_with_length_and_date(net: Net, echo: Handle
     answer = await net.ask(b"GET /a?b" + LAST)
     assert answer.startswith(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\nDate: ")
     assert answer.endswith(b" GMT\r\n\r\nGET /a?b ")
+
+
+@given(st.floats(0, 253_402_300_799))
+def test_a_date_is_that_of_the_rfc(moment: float) -> None:
+    assert http1_server.date(moment).decode() == formatdate(moment, usegmt=True)
 
 
 async def test_pipelined_requests_are_answered_in_order(net: Net, echo: Handler) -> None:
@@ -52,6 +60,27 @@ async def test_what_is_no_http_is_refused_after_the_answers_before_it(net: Net, 
     await net.serve(echo)
     answer = await net.ask(b"GET /a" + HEAD + b"\r\nGET /b" + HEAD + b"\r\nno http\r\n\r\n")
     assert answer.count(b"HTTP/1.1 200") == 2 and b"HTTP/1.1 400 Bad Request" in answer
+
+
+@pytest.mark.parametrize("fault", [b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n", b"Expect: tea\r\n\r\n"])
+async def test_what_comes_behind_what_is_no_http_harms_nobody(net: Net, fault: bytes) -> None:
+    """The parser is of no use any more; the request before it is under way."""
+    going_on = asyncio.Event()
+
+    async def handle(exchange: Exchange) -> None:
+        await going_on.wait()
+        exchange.respond(200, (), b"well")
+
+    await net.serve(handle)
+    client = await net.connect()
+    await client.send(b"GET /a" + HEAD + b"\r\nPOST /b" + HEAD + fault)
+    for _ in range(5):
+        await client.send(b"GET /c" + HEAD + b"\r\n")
+        await asyncio.sleep(0.01)
+    going_on.set()
+
+    answers = await client.rest()
+    assert answers.startswith(b"HTTP/1.1 200 OK") and answers.count(b"HTTP/1.1 ") == 2
 
 
 async def test_http10_closes_unless_asked_to_keep_alive(net: Net, echo: Handler) -> None:

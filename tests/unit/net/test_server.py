@@ -4,11 +4,13 @@ import asyncio
 import base64
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pydapr.net import files
 from pydapr.net.exchange import Exchange, Handler
 from pydapr.net.server import PREFACE, Server
 from pydapr.wire import frames, http2
@@ -238,3 +240,24 @@ async def test_nghttp_gets_its_answer(net: Net, echo: Handler, upgrade: list[str
     command = ["nghttp", *upgrade, f"http://127.0.0.1:{net.port}/a"]
     answer = await asyncio.to_thread(subprocess.run, command, capture_output=True)
     assert answer.stdout.strip() == b"GET /a", answer.stderr
+
+
+async def test_a_port_takes_its_share_of_the_files_that_there_may_be(
+    net: Net, echo: Handler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "allowed", lambda: 9)
+    await net.serve(echo)
+    kept = [await net.connect() for _ in range(2)]
+    for raw in kept:
+        await raw.send(GET + b"\r\n")
+        await raw.answer()
+
+    assert await net.ask(GET + b"\r\n") == b""
+
+
+def test_a_process_may_have_as_many_files_as_the_system_gives_it() -> None:
+    text = (
+        "import resource; from pydapr.net import files; soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE); "
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (hard // 2, hard)); files.allow(); print(files.allowed() == hard)"
+    )
+    assert subprocess.run([sys.executable, "-c", text], capture_output=True, check=True).stdout == b"True\n"

@@ -70,3 +70,18 @@ def test_a_certificate_without_a_name_is_nobody() -> None:
         with pytest.raises(RpcError) as refused:
             authorization.client(identity)
         assert refused.value.code == Code.UNAUTHENTICATED
+
+
+def test_what_one_sidecar_may_add_to_the_table() -> None:
+    """Its names stand there once for each of its types: a message of 4 MB made terabytes of it."""
+    types = [f"type-{number}" for number in range(4000)]
+    authorization.check(Host(id="app-1", namespace="default", name="10.0.0.1:50002", entities=types), ME)
+    for host in (
+        Host(id="app-1", namespace="default", name="x" * 1000, entities=types),
+        Host(id="app-1", namespace="default", entities=types * 10),
+        Host(id="app-1", namespace="default", entities=["x" * (1 << 20)]),
+        Host(id="app-1", namespace="default", name="x" * (1 << 20)),
+    ):
+        with pytest.raises(RpcError) as refused:
+            authorization.check(host, ME)
+        assert refused.value.code == Code.RESOURCE_EXHAUSTED

@@ -92,6 +92,45 @@ def test_gzip_that_is_broken_or_cut_off_is_an_error() -> None:
     assert _fails(MessageReader(100, b"gzip"), grpc.frame(zlib.compress(b"x"), True))[0] == Code.INTERNAL
 
 
+def test_gzip_of_many_parts_is_refused_however_little_they_hold() -> None:
+    few, many = gzip.compress(b"") * 200 + gzip.compress(b"end"), gzip.compress(b"") * 257
+    assert MessageReader(1 << 20, b"gzip").feed(grpc.frame(few, True)) == [b"end"]
+    expected = (Code.INTERNAL, "grpc: failed to decompress the received message: too many parts")
+    assert _fails(MessageReader(1 << 20, b"gzip"), grpc.frame(many, True)) == expected
+
+
+def test_gzip_of_nothing_is_nothing() -> None:
+    assert MessageReader(10, b"gzip").feed(grpc.frame(b"", True)) == [b""]
+
+
+def test_messages_that_grow_are_given_a_few_at_a_time() -> None:
+    """They come in one piece, and would be a thousand times as large together."""
+    size = 400_000
+    pieces = [grpc.frame(grpc.compress(bytes((number,)) * size), True) for number in range(20)]
+    reader = MessageReader(1 << 20, b"gzip")
+
+    found = reader.feed(b"".join(pieces) + grpc.frame(b"plain"))
+    most = len(found)
+    while reader.is_behind:
+        assert reader.incomplete
+        more = reader.feed(b"")
+        most = max(most, len(more))
+        found += more
+
+    assert most == 3
+    assert [one[:1] for one in found] == [bytes((number,)) for number in range(20)] + [b"p"]
+    assert not reader.incomplete
+
+
+def test_what_comes_meanwhile_stands_behind() -> None:
+    half = grpc.frame(grpc.compress(bytes(1 << 20)), True)
+    reader = MessageReader(1 << 20, b"gzip")
+    assert len(reader.feed(half * 3 + b"\0\0")) == 1
+    assert len(reader.feed(b"\0\0\1x")) == 1
+    assert [len(one) for one in reader.feed(b"")] == [1 << 20]
+    assert reader.feed(b"") == [b"x"]
+
+
 def test_compression_that_was_not_announced_or_is_not_known_is_an_error() -> None:
     data = grpc.frame(b"x", compressed=True)
     assert _fails(MessageReader(100), data) == (

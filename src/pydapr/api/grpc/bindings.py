@@ -1,7 +1,7 @@
 """Output bindings over gRPC. Called by the router; asks `blocks.bindings`."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from pydapr.api.grpc import unary
 from pydapr.blocks.bindings import Bindings
@@ -17,10 +17,10 @@ _OVERWRITES = (tracecontext.PARENT, tracecontext.STATE)
 
 
 class BindingsApi:
-    """Answers InvokeBinding."""
+    """Answers InvokeBinding. `gave` hears the sizes of the messages that it replies with."""
 
-    def __init__(self, bindings: Bindings) -> None:
-        self._bindings = bindings
+    def __init__(self, bindings: Bindings, gave: Callable[[int], None] | None = None) -> None:
+        self._bindings, self._gave = bindings, gave
 
     async def invoke(self, exchange: ServerExchange, data: bytes) -> int:
         """Has a binding do something; what it tells besides its data stands in the head too, of errors too."""
@@ -38,7 +38,10 @@ class BindingsApi:
         if answer is not None:
             reply = binding_pb2.InvokeBindingResponse(data=answer.data, metadata=dict(answer.metadata))
             head += _block(answer.metadata)
-        exchange.send(head, grpc.frame(reply.SerializeToString()), grpc_server.OK_BLOCK)
+        told = reply.SerializeToString()
+        exchange.send(head, grpc.frame(told), grpc_server.OK_BLOCK)
+        if self._gave is not None:
+            self._gave(len(told))
         return Code.OK
 
 

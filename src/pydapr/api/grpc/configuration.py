@@ -18,16 +18,20 @@ from pydapr.observe import logging
 
 if TYPE_CHECKING:
     from pydapr.components.configuration import Item
+    from pydapr.observe.metrics_service import ErrorMetrics
     from pydapr.proto.dapr.proto.common.v1 import common_pb2
 
 log = logging.get("dapr.runtime.grpc.api")
 
 
 class ConfigurationApi:
-    """Answers GetConfiguration, SubscribeConfiguration and UnsubscribeConfiguration, and their alpha forms."""
+    """Answers GetConfiguration, SubscribeConfiguration and UnsubscribeConfiguration, and their alpha forms.
 
-    def __init__(self, configuration: Configuration) -> None:
-        self._configuration = configuration
+    `metrics` count the error that an answer tells of without being one.
+    """
+
+    def __init__(self, configuration: Configuration, metrics: "ErrorMetrics | None" = None) -> None:
+        self._configuration, self._metrics = configuration, metrics
 
     async def get(self, exchange: ServerExchange, data: bytes) -> bytes:
         """Items by key."""
@@ -80,6 +84,8 @@ class ConfigurationApi:
         asked = unary.decode(configuration_pb2.UnsubscribeConfigurationRequest, data)
         if not self._configuration.end_stream(asked.id):
             text = f"failed to unsubscribe to configuration request {asked.id}: subscription does not exist"
+            if self._metrics is not None:
+                self._metrics.answered(ConfigurationUnsubscribeFailed(text))
             return configuration_pb2.UnsubscribeConfigurationResponse(message=text).SerializeToString()
         log.warning(
             "Unsubscribing using UnsubscribeConfiguration is deprecated. "

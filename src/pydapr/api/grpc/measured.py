@@ -4,20 +4,25 @@ Made by `daprd.faces` and `daprd.runtime`.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from time import perf_counter
+from typing import TypeVar
 
-from pydapr.api.grpc import unary
 from pydapr.errors import Code, DaprError, RpcError
 from pydapr.net import grpc_server
 from pydapr.net.http2_server import ServerExchange
 from pydapr.observe.metrics_grpc import GrpcMetrics, Method
 from pydapr.observe.metrics_service import ErrorMetrics
 
+T = TypeVar("T", bound=bytes | int)
 
-def answer(inner: unary.Answer, method: Method, errors: ErrorMetrics | None) -> unary.Answer:
+
+def answer(
+    inner: Callable[[ServerExchange, bytes], Awaitable[T]], method: Method, errors: ErrorMetrics | None
+) -> Callable[[ServerExchange, bytes], Awaitable[T]]:
     """`inner`, whose calls are counted and timed; `errors` counts what it raises."""
 
-    async def measured(exchange: ServerExchange, data: bytes) -> bytes | int:
+    async def measured(exchange: ServerExchange, data: bytes) -> T:
         method.took(len(data))
         code: int = Code.UNKNOWN
         began = perf_counter()
@@ -25,9 +30,10 @@ def answer(inner: unary.Answer, method: Method, errors: ErrorMetrics | None) -> 
             told = await inner(exchange, data)
             code = told if isinstance(told, int) else Code.OK
         except DaprError as error:
-            code = error.grpc
+            worded = error.for_grpc()
+            code = worded.grpc
             if errors is not None:
-                errors.answered(error)
+                errors.answered(worded)
             raise
         except RpcError as failure:
             code = failure.code

@@ -4,7 +4,6 @@ A method that is not there is passed on to the app that the metadata name, as in
 Dapr's own service that this version does not know. What is switched off is not in the chain.
 """
 
-import hmac
 from collections.abc import Callable, Iterable, Mapping
 
 from pydapr.api import access
@@ -72,6 +71,8 @@ async def _reflect(exchange: ServerExchange) -> None:
 
 def require_token(token: str, inner: Handler) -> Handler:
     """`inner`, reached only with `token` in the metadata, which are passed on without it."""
+    import hmac  # not needed without a token, and it takes nearly a megabyte
+
     expected = token.encode()
 
     async def handle(exchange: Exchange) -> None:

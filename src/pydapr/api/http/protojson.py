@@ -32,7 +32,7 @@ async def read(exchange: Exchange, message: "M", most: int) -> "M":
         if not isinstance(document, dict):
             raise ValueError("a JSON object is wanted")
         return json_format.ParseDict(document, message, ignore_unknown_fields=True)
-    except (json_format.ParseError, ValueError, RecursionError) as error:
+    except (json_format.ParseError, ValueError, OverflowError, RecursionError) as error:
         raise MalformedRequest(f"failed deserializing HTTP body: {error}") from None
 
 

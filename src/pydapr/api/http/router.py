@@ -4,14 +4,13 @@ A path that is no route, or a method that a route does not have, is an invocatio
 original. What is switched off is not in the chain.
 """
 
-import hmac
 from collections.abc import Iterable, Mapping
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 from pydapr.api.http import errors, measured
 from pydapr.app import paths
-from pydapr.errors import DaprError, Internal
+from pydapr.errors import DaprError, Internal, MalformedRequest
 from pydapr.net.body import BodyError, Disconnected
 from pydapr.net.exchange import Exchange, Handler
 from pydapr.observe import logging
@@ -80,6 +79,8 @@ class Router:
             self._respond(exchange, Internal(str(broken)))
         except ValueError as wrong:
             _refuse(exchange, wrong)
+        except RecursionError:
+            self._respond(exchange, MalformedRequest("the body is nested too deeply"))
         except Exception as fault:
             log.error(f"Unexpected error while answering {exchange.method.decode()}: {fault!r}")
             self._respond(exchange, Internal(f"unexpected error: {fault!r}"))
@@ -92,10 +93,14 @@ class Router:
 
     def route(self, exchange: Exchange) -> Route | None:
         """The route that answers, None when it is an invocation."""
-        handler = None
-        if not exchange.target.startswith(self._invoke_prefix):
-            handler = self._find(exchange)
-        return next((route for route, candidate in self._routes.items() if candidate is handler), None)
+        if exchange.target.startswith(self._invoke_prefix):
+            return None
+        handler = self._find(exchange)
+        found = [route for route, one in self._routes.items() if one is handler and route[0] == exchange.method]
+        if len(found) > 1:  # the handler answers several; all but those with `**` are told apart by the path
+            segments = exchange.target.partition(b"?")[0].rstrip(b"/").split(b"/")
+            found = [route for route in found if _fits(segments, route[1].split(b"/"))] or found
+        return found[0] if found else None
 
     def _find(self, exchange: Exchange) -> Handler | None:
         path, mark, query = exchange.target.partition(b"?")
@@ -184,6 +189,8 @@ class PublicRouter:
 
 def require_token(token: str, without: Iterable[bytes], inner: Handler) -> Handler:
     """`inner`, reached only with `token` in the `dapr-api-token` header; the paths `without` need none."""
+    import hmac  # not needed without a token, and it takes nearly a megabyte
+
     expected = token.encode()
     free = frozenset(without)
 

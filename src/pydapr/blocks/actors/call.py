@@ -9,10 +9,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
+from pydapr.app import paths
 from pydapr.app.channel import Answer, Call
 from pydapr.blocks.actors import Claim, Moved, Placed
 from pydapr.blocks.actors.hosting import Here
-from pydapr.errors import ActorInvokeFailed, ActorRuntimeClosed, Code, DaprError, NoAddress, RpcError
+from pydapr.errors import ActorInvokeFailed, ActorRuntimeClosed, BadRequest, Code, DaprError, NoAddress, RpcError
+from pydapr.lib import quote
 from pydapr.lib.actors import Actor, Host, Reminder
 from pydapr.policy.breaker import Refused
 from pydapr.policy.resiliency import Definition, Resiliency
@@ -173,6 +175,7 @@ class Actors:
 
     async def _invoke(self, actor: Actor, call: Call, is_remote: bool, retries: bool) -> Answer:
         """Tries until the actor is found."""
+        _check(actor)
         failed = 0
         while True:
             claim: Claim | None = None
@@ -223,6 +226,7 @@ class Actors:
         """Has a reminder or timer done where its actor lives; whether it is to go on."""
         if not self._is_open:
             await self.ready()
+        _check(reminder.actor)
         failed = 0
         while True:
             claim: Claim | None = None
@@ -273,6 +277,14 @@ class Actors:
             raise ActorRuntimeClosed(
                 f"the placement service has not said within {WAIT_SECONDS:.0f}s where actors live"
             ) from None
+
+
+def _check(actor: Actor) -> None:
+    """Refuses ids that lead to another path of the app than one of the actor's: other sidecars may send any, and access
+    rules do not concern actors. Raises `BadRequest`."""
+    if "." in actor.id or "%" in actor.id:
+        if paths.leads_away(actor.id):
+            raise BadRequest(f"invalid actorId: name is a path traversal sequence: {quote.go(actor.id)}")
 
 
 def _lost(claim: Claim | None, retries: int, error: RpcError) -> RpcError:
