@@ -22,6 +22,9 @@ from tests.integration import harness
 
 T = TypeVar("T")
 SECONDS = 30.0
+START_SECONDS = 90.0
+"""After which a server hangs: RabbitMQ needs 5 s of a processor, of which a crowded machine gives it an eighth."""
+
 BRING_SECONDS = 240
 """How long it may take to bring programs from elsewhere."""
 
@@ -101,7 +104,7 @@ class Process:
                 self._command, cwd=self._place, stdout=output, stderr=output, stdin=subprocess.DEVNULL,
                 user=self._user, group=group, extra_groups=() if self._user else None, start_new_session=True,
             )  # fmt: skip
-        end = time.monotonic() + SECONDS
+        end = time.monotonic() + START_SECONDS
         while not self._is_ready():
             if self._process.poll() is not None or time.monotonic() > end:
                 self.stop()

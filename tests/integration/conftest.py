@@ -6,21 +6,24 @@ from pathlib import Path
 import pytest
 from tests.integration import harness
 
+WORLD = pytest.StashKey[harness.World]()
+"""Of a test: there as soon as it is made, also for fixtures that fail."""
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: "pytest.CallInfo[None]"
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    world = getattr(item, "funcargs", {}).get("world")
-    if report.failed and isinstance(world, harness.World):
+    world = item.stash.get(WORLD, None)
+    if report.failed and world is not None:
         report.sections.append(("sidecars", world.logs()))
     return report
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[harness.World]:
-    made = harness.World(tmp_path)
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[harness.World]:
+    made = request.node.stash[WORLD] = harness.World(tmp_path)
     yield made
     made.close()
 

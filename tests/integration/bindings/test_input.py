@@ -139,7 +139,8 @@ def test_an_event_has_a_span(world: World, resources: Resources, collector: Coll
     assert span.attributes == {
         "db.name": "tick", "rpc.service": "Dapr", "db.system": "bindings", "db.connection_string": "POST /tick",
     }  # fmt: skip
-    assert (span.code == 0) == (status == "200 OK")
+    wanted = (0, "") if status == "200 OK" else (2, "Code(503): Service Unavailable")
+    assert (span.code, span.message) == wanted
     assert posts(app)[0].get("traceparent") == f"00-{span.trace}-{span.id}-01"
 
 
@@ -251,6 +252,23 @@ def test_grpc_a_failed_event_is_a_failure(world: World, resources: Resources, rp
     )
 
     sidecar.await_log("error invoking app: rpc error: code = Unavailable desc = not here")
+
+
+def test_grpc_an_event_counts_as_a_call_of_the_api_too(world: World, resources: Resources, rpc_app: RpcApp) -> None:
+    """As with the original."""
+    rpc_app.answers = {"OnBindingEvent": grpc.StatusCode.ABORTED}
+    text = component("tick", "bindings.cron", **FAST, direction="input")
+    sidecar = world.sidecar("in", rpc_app.port, *resources(text), *RPC)
+    method = 'grpc_server_method="/dapr.proto.runtime.v1.AppCallback/OnBindingEvent"'
+
+    def page() -> str:
+        return sidecar.call("GET", "/", port=sidecar.metrics).body.decode()
+
+    labels = f'app_id="{sidecar.app_id}",{method}'
+    eventually(
+        lambda: f'dapr_grpc_io_server_completed_rpcs{{{labels},grpc_server_status="Aborted"}}' in page(), "the metric"
+    )
+    assert f"dapr_grpc_io_server_received_bytes_per_rpc_count{{{labels}}}" in page()
 
 
 def test_a_schedule_that_is_none_ends_the_start(world: World, resources: Resources) -> None:

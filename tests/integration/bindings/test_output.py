@@ -224,3 +224,19 @@ def test_operations_are_counted(sidecar: Sidecar) -> None:
     lines = [line for line in page.splitlines() if line.startswith("dapr_component_output_binding_count{")]
     assert any('component="web"' in one and 'operation="get"' in one and 'success="true"' in one for one in lines)
     assert any('component="nope"' in one and 'success="false"' in one for one in lines)
+
+
+def test_grpc_requests_and_answers_are_counted_with_their_sizes(
+    sidecar: Sidecar, invoke: Callable[..., tuple[Any, Any]]
+) -> None:
+    def counts() -> list[str]:
+        page = sidecar.call("GET", "/", port=sidecar.metrics).body.decode()
+        names = [f"dapr_grpc_io_server_{one}_bytes_per_rpc_count" for one in ("received", "sent")]
+        lines = [line for line in page.splitlines() if line.startswith(tuple(names)) and "/InvokeBinding" in line]
+        return [line.rpartition(" ")[2] for line in lines]
+
+    invoke("web", "get")
+    failure(lambda: invoke("broken", "get"))
+
+    received, sent = counts()
+    assert received == sent

@@ -7,7 +7,6 @@ import contextlib
 import importlib.util
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.integration.harness import free_port
 
 LIMIT = 30.0
 
@@ -146,7 +146,7 @@ class Dapr:
         program = [sys.executable, "-m", "pydapr", "daprd"]
         if self.flags:
             program = [f"{self.flags[1]}/.dapr/bin/daprd"]
-        ports = [argument for name in _PORTS for argument in (f"--{name}", str(_free_port()))]
+        ports = [argument for name in _PORTS for argument in (f"--{name}", str(free_port()))]
         return subprocess.Popen(
             [*program, "--app-id", app_id, *ports],
             env=self.environment,
@@ -186,11 +186,6 @@ class Dapr:
 
 
 _PORTS = ("dapr-http-port", "dapr-grpc-port", "metrics-port", "dapr-internal-grpc-port")
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def _sidecar_flags(directory: Path) -> list[str]:

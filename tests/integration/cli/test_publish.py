@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.integration.cli.test_round_trip import free_port
+from tests.integration.harness import free_port
 
 if TYPE_CHECKING:
     from tests.integration.cli.conftest import Dapr, Run

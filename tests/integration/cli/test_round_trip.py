@@ -5,6 +5,8 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tests.integration.harness import free_port
+
 if TYPE_CHECKING:
     from tests.integration.cli.conftest import Dapr
 
@@ -29,13 +31,6 @@ server = http.server.ThreadingHTTPServer(("127.0.0.1", PORT), Echo)
 print("listening")
 server.serve_forever()
 """
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def test_list_invoke_stop(dapr: "Dapr", script: Callable[[str], list[str]]) -> None:

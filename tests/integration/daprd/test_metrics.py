@@ -1,10 +1,14 @@
 """The metrics port of a running sidecar, as the Configuration wants it."""
 
+import gzip
 import re
+import threading
 
+import grpc
 import pytest
 from tests.integration import http_wire
-from tests.integration.harness import Sidecar, World, eventually
+from tests.integration.grpc_app import DAPR
+from tests.integration.harness import LIMIT, Sidecar, World, eventually
 from tests.integration.http_wire import Message, Wire, always, answer
 
 
@@ -44,6 +48,20 @@ def test_the_type_of_the_page_is_prometheus_text(world: World) -> None:
     assert ("Content-Type", "text/plain; version=0.0.4; charset=utf-8; escaping=underscores") in told.headers
 
 
+@pytest.mark.parametrize(
+    ("accepted", "is_compressed"),
+    [("gzip", True), ("zstd, GZIP;q=0.5", True), ("gzip;q=0, identity", False), ("gzip; q=0.0", False), ("br", False)],
+)
+def test_who_takes_gzip_gets_the_page_compressed(world: World, accepted: str, is_compressed: bool) -> None:
+    sidecar = configured(world, "")
+    told = sidecar.call("GET", "/", f"Accept-Encoding: {accepted}", port=sidecar.metrics)
+
+    assert told.all("content-encoding") == ["gzip"] * is_compressed
+    text = gzip.decompress(told.body) if is_compressed else told.body
+    assert text.endswith(b"\n")
+    assert b"\n# TYPE process_resident_memory_bytes gauge\n" in text
+
+
 def test_each_path_is_shown_without_a_configuration(world: World) -> None:
     sidecar = configured(world, "")
     invoke(sidecar, "orders/7?q=1")
@@ -78,6 +96,18 @@ def test_bounds_of_times_can_be_chosen(world: World) -> None:
 
     bounds = re.findall(r'^dapr_http_server_latency_bucket\{.*le="([^"]+)"', page(sidecar).body.decode(), re.MULTILINE)
     assert set(bounds) == {"7", "70", "+Inf"}
+
+
+def test_a_bound_that_is_given_twice_is_one(world: World) -> None:
+    sidecar = configured(world, "latencyDistributionBuckets: [70, 7, 70, 0]")
+    invoke(sidecar, "x")
+
+    bounds = re.findall(
+        r'^dapr_http_server_latency_bucket\{.*path="/v1.0/invoke/.*le="([^"]+)"',
+        page(sidecar).body.decode(),
+        re.MULTILINE,
+    )
+    assert bounds == ["7", "70", "+Inf"]
 
 
 def test_rules_rewrite_labels(world: World) -> None:
@@ -115,6 +145,35 @@ def test_errors_are_counted_by_code_when_that_is_wanted(world: World, records: b
     expected = {'category="service-invocation",error_code="ERR_DIRECT_INVOKE"': "1"} if records else {}
     found = series(sidecar, "dapr_error_code_total")
     assert {name: value for name, value in found.items() if "INVOKE" in name} == expected
+
+
+def test_an_error_that_an_answer_of_grpc_only_tells_of_counts_too(world: World) -> None:
+    sidecar = configured(world, "recordErrorCodes: true")
+    with grpc.insecure_channel(f"127.0.0.1:{sidecar.grpc}") as channel:
+        channel.unary_unary(DAPR + "UnsubscribeConfiguration")(b"", timeout=10)
+
+    found = series(sidecar, "dapr_error_code_total")
+    assert found['category="configuration",error_code="ERR_CONFIGURATION_UNSUBSCRIBE"'] == "1"
+
+
+def test_a_call_that_its_caller_gives_up_is_answered_with_0(world: World) -> None:
+    """As with the original: calls received and answers sent come to the same number."""
+    came, is_over = threading.Event(), threading.Event()
+
+    def slow(wire: Wire, request: Message) -> None:
+        came.set()
+        is_over.wait(LIMIT)
+
+    callee = world.sidecar("callee", world.app(slow))
+    caller = configured(world, "")
+    wire = caller.connect()
+    wire.send(http_wire.request("GET", f"/v1.0/invoke/{callee.app_id}/method/x"))
+    assert came.wait(LIMIT)
+    wire.close()
+
+    name, labels = "dapr_runtime_service_invocation_res_sent_total", f'dst_app_id="{caller.app_id}",status="0"'
+    eventually(lambda: series(callee, name) == {labels: "1"}, "the answer counts")
+    is_over.set()
 
 
 def test_failures_of_the_app_are_errors_of_invocation(world: World) -> None:

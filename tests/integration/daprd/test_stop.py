@@ -168,3 +168,19 @@ def test_hangup_starts_anew_in_the_same_process(world: World) -> None:
     assert old.is_closed()
     assert sidecar.await_ready().call("GET", f"/v1.0/invoke/{sidecar.app_id}/method/m").status == 200
     assert sidecar.stop() == 0
+
+
+STORE = """apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: {name: st}
+spec: {type: state.in-memory, version: v1}
+"""
+
+
+def test_components_are_named_when_they_are_closed(world: World) -> None:
+    world.write("resources/st.yaml", STORE)
+    sidecar = world.sidecar("app", None, "--resources-path", str(world.folder / "resources"))
+    assert sidecar.stop() == 0
+    ended = sidecar.messages()[sidecar.messages().index("Dapr is shutting down") :]
+    wanted = ["Shutting down component st (state.in-memory/v1)", "Dapr runtime stopped"]
+    assert [line for line in ended if line in wanted] == wanted

@@ -321,21 +321,28 @@ class Trial:
 
     # -- the course --
 
-    def run(self, pause: Callable[[], float], seconds: float, kills: int = 1 << 30) -> None:
-        """Lets clients ask and kills now and then, for so long at most, and until so many were killed."""
+    def run(self, pause: Callable[[], float], seconds: float, kills: int = 1 << 30, between: int = 0) -> None:
+        """Lets clients ask and kills now and then, for so long at most, and until so many were killed.
+
+        So many increments are acknowledged `between` every second kill and the one after it, on a slow machine, too.
+        """
         for thread in self._threads:
             thread.start()
         try:
             eventually(lambda: all(client.values for client in self.clients), "actors answer", 30.0)
             end = time.monotonic() + seconds
-            while time.monotonic() < end and sum(self.kills.values()) < kills:
+            while time.monotonic() < end and (count := sum(self.kills.values())) < kills:
                 time.sleep(pause())
-                self.kill()
+                if count % 2 or self.acknowledged() >= between * (count // 2 + 1):
+                    self.kill()
             time.sleep(pause())
         finally:
             self.stop.set()
             for running in (*self._threads, *self._thaws):
                 running.join()
+
+    def acknowledged(self) -> int:
+        return sum(len(values) for client in self.clients for values in list(client.values.values()))
 
     def await_all(self, seconds: float) -> None:
         """Waits until all reminders and jobs have come, and all actors answer."""
@@ -418,7 +425,7 @@ class Trial:
             service.wait()
 
     def told(self) -> str:
-        acknowledged = sum(len(values) for one in self.clients for values in one.values.values())
+        acknowledged = self.acknowledged()
         attempts = sum(one.attempts for one in self.clients)
         due = [name.partition(" ")[0] for one in self.clients for name in one.due]
         kills = ", ".join(f"{count} x {name}" for name, count in sorted(self.kills.items()))

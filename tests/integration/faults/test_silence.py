@@ -48,7 +48,7 @@ def _given_up(caller: Sidecar, url: str, mute: Mute) -> None:
 @pytest.mark.parametrize("target", ["app", "endpoint"])
 def test_calls_that_clients_give_up_leave_nothing_behind(world: World, mute: Mute, target: str) -> None:
     world.write("res/e.yaml", ENDPOINT.format(name="slow", url=f"http://127.0.0.1:{mute.port}"))
-    callee = world.daprd("callee", mute.port) if target == "app" else world.daprd("callee")
+    callee = world.daprd("callee", mute.port) if target == "app" else world.sidecar("callee")
     # It asks the app for its configuration first, and waits for that.
     harness.eventually(lambda: target != "app" or mute.held, "the app is asked")
     caller = world.sidecar("caller", None, "--resources-path", str(world.folder / "res"))

@@ -154,3 +154,15 @@ def test_an_unhealthy_app_gets_its_jobs_when_it_is_well_again(world: World, sche
     is_well = True
 
     eventually(lambda: jobs, "the job comes")
+
+
+def test_what_the_scheduler_is_asked_is_counted(world: World, scheduler: Scheduler) -> None:
+    sidecar = world.sidecar("app", world.app(), *scheduler.flags)
+    assert sidecar.call("POST", "/v1.0/jobs/j", body=b'{"dueTime":"1h"}').status == 204
+    assert sidecar.call("GET", "/v1.0/jobs/none").status == 500
+
+    page = sidecar.call("GET", "/", port=sidecar.metrics).body.decode()
+    for name, status in (("ScheduleJob", "OK"), ("GetJob", "NotFound")):
+        method = f'app_id="{sidecar.app_id}",grpc_client_method="/dapr.proto.scheduler.v1.Scheduler/{name}"'
+        assert f'dapr_grpc_io_client_completed_rpcs{{{method},grpc_client_status="{status}"}} 1\n' in page
+        assert f"dapr_grpc_io_client_sent_bytes_per_rpc_count{{{method}}} 1\n" in page

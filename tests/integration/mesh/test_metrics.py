@@ -80,7 +80,8 @@ class Pair:
         caller.call("GET", f"/v1.0/invoke/{caller.app_id}/method/own")
         caller.call("GET", f"/v1.0/invoke/http://127.0.0.1:{self.app_port}/method/url")
         caller.call("GET", "/v1.0/metadata")
-        caller.call("GET", "/v1.0/healthz?appid=other")
+        for one in (caller, callee):  # an error for certain: to have been asked too early is another, by chance
+            one.call("GET", "/v1.0/healthz?appid=other")
 
     def told(self, sidecar: Sidecar) -> dict[str, str]:
         """Series and values, without what depends on time, and names of sidecars made alike."""

@@ -12,7 +12,7 @@ from tests.integration.placement.members import Member, Stream
 from tests.integration.sentry.authority import Authority
 
 from pydapr.errors import Code, RpcError
-from pydapr.net import grpc_client, http2_pool
+from pydapr.net import grpc_client, http2_client, http2_pool
 from pydapr.placement import cluster as elections
 from pydapr.placement.service import PATH
 from pydapr.proto.dapr.proto.placement.v1 import placement_pb2
@@ -118,6 +118,7 @@ async def test_streams_outlive_certificates_and_a_sentry_that_is_away_for_longer
     flags = "--tls-enabled", f"--sentry-address={sentry.address}", f"--trust-anchors-file={anchors}"
     member = Member(tmp_path, {"p1": harness.free_port()}, "p1", *flags)
     opened: list[http2_pool.Pool] = []
+    connections: list[http2_client.ClientConnection] = []
 
     async def until(is_so: Callable[[], bool], what: str) -> None:
         await asyncio.to_thread(harness.eventually, is_so, what)
@@ -128,7 +129,7 @@ async def test_streams_outlive_certificates_and_a_sentry_that_is_away_for_longer
                 http2_pool.Pool(tls.connector(shown.client_context, lambda found: found == PLACEMENT), http2.Limits())
             )
             try:
-                await opened[-1].connection(f"localhost:{member.port}")
+                connections.append(await opened[-1].connection(f"localhost:{member.port}"))
             except http2_pool.Unreachable:
                 return
             await asyncio.sleep(0.2)
@@ -138,8 +139,8 @@ async def test_streams_outlive_certificates_and_a_sentry_that_is_away_for_longer
         opened.append(
             http2_pool.Pool(tls.connector(source.client_context, lambda found: found == PLACEMENT), http2.Limits())
         )
-        connection = await opened[-1].connection(f"localhost:{member.port}")
-        return grpc_client.Stream(connection, PATH, "placement")
+        connections.append(await opened[-1].connection(f"localhost:{member.port}"))
+        return grpc_client.Stream(connections[-1], PATH, "placement")
 
     async def say(
         stream: grpc_client.Stream, operation: placement_pb2.HostOperation, *types: str, version: int | None = None
@@ -177,8 +178,11 @@ async def test_streams_outlive_certificates_and_a_sentry_that_is_away_for_longer
             await say(second, placement_pb2.UNKNOWN, "Cat")
             assert await go_through_a_round(second) == ["lock", "update", "unlock"]
     finally:
+        for connection in connections:
+            connection.transport.abort()  # a farewell could take longer than the loop of the test is there
         for pool in opened:
             pool.close()
+        await asyncio.sleep(0)
         member.kill()
         sentry.kill()
         print(member.log)  # noqa: T201 - pytest shows it with a failure

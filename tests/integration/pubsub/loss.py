@@ -203,21 +203,29 @@ class Trial:
 
     # -- the course --
 
-    def run(self, pause: Callable[[], float], seconds: float, kills: int = 1 << 30) -> None:
-        """Publishes all messages and kills now and then, for so long at most, and until so many were killed."""
+    def run(self, pause: Callable[[], float], seconds: float, kills: int = 1 << 30, between: int = 0) -> None:
+        """Publishes all messages and kills now and then, for so long at most, and until so many were killed.
+
+        So many messages are acknowledged `between` every second kill and the one after it, on a slow machine, too.
+        """
         end = time.monotonic() + seconds
         for thread in self._threads:
             thread.start()
         try:
             while any(thread.is_alive() for thread in self._threads) and time.monotonic() < end:
                 time.sleep(pause())
-                self.kill()
-                if sum(self.kills.values()) >= kills:
-                    break
+                count = sum(self.kills.values())
+                if count % 2 or self.acknowledged() >= between * (count // 2 + 1):
+                    self.kill()
+                    if count + 1 >= kills:
+                        break
         finally:
             self.stop.set()
             for thread in self._threads:
                 thread.join()
+
+    def acknowledged(self) -> int:
+        return sum(len(one.acknowledged) for one in self.publishers)
 
     def received(self) -> list[tuple[str, str, int]]:
         found = []
@@ -259,8 +267,7 @@ class Trial:
             self._end_app(port)
 
     def told(self) -> str:
-        acknowledged = sum(len(one.acknowledged) for one in self.publishers)
-        received = self.received()
+        acknowledged, received = self.acknowledged(), self.received()
         dead = sum(route == "dead" for route, _, _ in received)
         kills = ", ".join(f"{count} x {name}" for name, count in sorted(self.kills.items()))
         delivered = f"{len(received)} delivered ({len(received) - len(set(received))} again, {dead} as dead letters)"

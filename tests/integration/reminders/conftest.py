@@ -31,12 +31,12 @@ spec:
 class Placement:
     """A placement service of one process."""
 
-    def __init__(self, world: World, program: list[str]) -> None:
+    def __init__(self, world: World, program: list[str], *flags: str) -> None:
         self.port, self._health, metrics, peer = (harness.free_port() for _ in range(4))
         arguments = [
             f"--port={self.port}", f"--healthz-port={self._health}", f"--metrics-port={metrics}", "--id=p0",
             "--listen-address=127.0.0.1", "--healthz-listen-address=127.0.0.1",
-            f"--initial-cluster=p0=127.0.0.1:{peer}",
+            f"--initial-cluster=p0=127.0.0.1:{peer}", *flags,
         ]  # fmt: skip
         with (world.folder / "placement.log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -57,13 +57,13 @@ class Placement:
 
 
 class Plane:
-    """Placement and scheduler."""
+    """Placement and scheduler, both with `flags`."""
 
-    def __init__(self, world: World, kind: str) -> None:
+    def __init__(self, world: World, kind: str, *flags: str) -> None:
         self._world = world
         world.write("resources/store.yaml", STORE)
-        self.placement = Placement(world, PLACEMENTS[kind])
-        self.scheduler = Scheduler(world, PROGRAMS[kind])
+        self.placement = Placement(world, PLACEMENTS[kind], *flags)
+        self.scheduler = Scheduler(world, PROGRAMS[kind], *flags)
 
     @property
     def flags(self) -> tuple[str, ...]:

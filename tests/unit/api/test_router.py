@@ -68,3 +68,11 @@ def test_a_face_gets_the_path_without_doubled_slashes() -> None:
     asked = Asked(b"/v1.0//secrets/s//k?a=//", method=b"GET")
     Router(ROUTES, handler("invoke")).route(asked)
     assert asked.target == b"/v1.0/secrets/s/k?a=//"
+
+
+@pytest.mark.parametrize("path", [b"/v1.0/locks/*/lock", b"/v1.0/locks/*/unlock", b"/v1.0/locks/all"])
+def test_routes_with_the_same_handler_are_told_apart(path: bytes) -> None:
+    paths = (b"/v1.0/locks/*/lock", b"/v1.0/locks/*/unlock", b"/v1.0/locks/all")
+    same = handler("same")
+    router = Router({(method, one): same for method in (b"GET", b"POST") for one in paths}, handler("invoke"))
+    assert router.route(Asked(path.replace(b"*", b"name") + b"/?a=b", method=b"POST")) == (b"POST", path)

@@ -91,7 +91,7 @@ def source(
     declarative = subscriptions.declared([resource.Subscription(name="a", pubsubname="ps", topic="a", default="/a")])
     brokers = {"ps": Broker("ps", broker, scopes or Scopes())}
     again = Retry(duration=0.0)
-    return subscriptions.Subscriptions(brokers, declarative, asked, Nobody(), Around(publish), again=again)
+    return subscriptions.Subscriptions(brokers, declarative, asked, Nobody, lambda: Around(publish), again=again)
 
 
 def topics(found: "subscriptions.Subscriptions") -> list[tuple[str, str, str]]:

@@ -57,6 +57,12 @@ spec:
     assert metrics.rules[0].labels[0].regex == {"x": "y"}
 
 
+def test_of_a_number_what_is_behind_the_point_is_cut_off(tmp_path: Path) -> None:
+    found = load(tmp_path, "spec: {metrics: {latencyDistributionBuckets: [0.5, 2.9, 3]}}")
+
+    assert found.metrics.latency_distribution_buckets == (0, 2, 3)
+
+
 def test_the_whole_schema_is_read(tmp_path: Path) -> None:
     found = load(
         tmp_path,
@@ -176,5 +182,11 @@ def test_opentelemetrys_variables_count_when_the_file_has_no_endpoint() -> None:
     tracing = configuration.with_otel_environment(configuration.DEFAULT, environ).tracing
     assert tracing.sampling_rate == "1"
     assert tracing.otel == configuration.Otel("http", "traces:2", False, ("k=a b",), (), 1.5)
+    for endpoint, insecure, is_secure in (
+        ("http://c:1", "", False), ("https://c:1", "", True), ("c:1", "", True), ("c:1", "True", False),
+    ):  # fmt: skip
+        said = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_TRACES_INSECURE": insecure}
+        found = configuration.with_otel_environment(configuration.DEFAULT, said).tracing.otel
+        assert (found.endpoint_address, found.is_secure) == ("c:1", is_secure)
     set_already = configuration.Configuration(tracing=tracing)
     assert configuration.with_otel_environment(set_already, {"OTEL_EXPORTER_OTLP_ENDPOINT": "x"}) is set_already

@@ -3,11 +3,14 @@
 import asyncio
 import json
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 from tests.unit.components.middleware.conftest import Asked
 
+from pydapr.api.http import calllog
 from pydapr.api.http.calllog import CallLog
+from pydapr.daprd import faces
 from pydapr.net.exchange import Exchange
 from pydapr.observe import logging
 
@@ -55,3 +58,9 @@ async def test_calls_of_actors_have_names_where_urls_are_hidden(
         logging.configure()
     (line,) = [json.loads(text) for text in file.read_text().splitlines()]
     assert line["method"] == name
+
+
+def test_each_route_has_a_name_where_urls_are_hidden() -> None:
+    routes = set(faces._routes(MagicMock(), lambda force: None))
+    assert len(routes) > 60
+    assert {route: calllog.NAMES[route] for route in routes if not calllog.NAMES.get(route)} == {}

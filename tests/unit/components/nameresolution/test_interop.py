@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.integration import harness
 
 from pydapr.components.nameresolution import Instance, NotFound
 from pydapr.components.nameresolution.mdns import Mdns
@@ -21,12 +22,6 @@ if TYPE_CHECKING:
 
 ORIGINAL = os.environ.get("PYDAPR_ORIGINAL", "")
 pytestmark = pytest.mark.skipif(not ORIGINAL, reason="PYDAPR_ORIGINAL names no folder of original executables")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class App(http.server.BaseHTTPRequestHandler):
@@ -43,7 +38,7 @@ class Original:
     """One original sidecar in front of `app_port`; `internal` is host:port as it announces itself."""
 
     def __init__(self, app_id: str, app_port: int, folder: Path) -> None:
-        ports = {f"--dapr-{name}-port": str(free_port()) for name in ("http", "grpc", "internal-grpc")}
+        ports = {f"--dapr-{name}-port": str(harness.free_port()) for name in ("http", "grpc", "internal-grpc")}
         self.app_id, self.http = app_id, ports["--dapr-http-port"]
         self.port = int(ports["--dapr-internal-grpc-port"])
         flags = [text for pair in ports.items() for text in pair]
