@@ -25,7 +25,7 @@ from pydapr.components.bindings import (
     Request,
 )
 from pydapr.components.state import Set
-from pydapr.errors import BindingFailed, DaprError
+from pydapr.errors import BindingFailed, Code, DaprError, RpcError
 from pydapr.lib.record import Record
 from pydapr.observe import logging, tracing
 from pydapr.policy import breaker, operations, resiliency, runner
@@ -33,6 +33,7 @@ from pydapr.wire import tracecontext
 
 if TYPE_CHECKING:
     from pydapr.observe.metrics_blocks import OperationMetrics
+    from pydapr.observe.metrics_grpc import Method
     from pydapr.wire.tracecontext import Trace
 
 log = logging.get("dapr.runtime.processor.binding")
@@ -124,6 +125,8 @@ class Events:
         self._is_wanted = False
         self._changing = asyncio.Lock()
         self.metrics: OperationMetrics | None = None
+        self.calls: Method | None = None
+        """For events of an app that speaks gRPC, which the original counts as if they were calls of its API as well."""
         self.tracer: tracing.Tracer | None = None
 
     async def begin(self) -> None:
@@ -194,20 +197,19 @@ class Events:
         async def once() -> Reply:
             return await self._app.give(one.name, one.route, event.data, event.metadata, trace)
 
+        work = once() if definition is None else self._runner.run(definition, once, lambda: True)
         try:
-            if definition is None:
-                return await once()
-            return await self._runner.run(definition, once, lambda: True)
+            return await (work if self.calls is None else _counted(work, event, self.calls))
         except Declined as declined:
             if span is not None and declined.code >= 400:
-                span.failed(str(declined))
+                span.failed(tracing.failure_of(declined.code))
             try:
                 return await declined.reply()
             except app_bindings.Failed as error:
                 raise NotProcessed(str(error)) from None
         except (*app_bindings.UNREACHED, runner.DeadlineExceeded, breaker.Refused) as error:
             if span is not None:
-                span.failed(str(error))
+                span.failed(error.message if isinstance(error, RpcError) else str(error))
             raise NotProcessed(f"error invoking app: {error}") from None
         finally:
             if isinstance(span, tracing.Span):
@@ -271,6 +273,23 @@ class EventSpan(tracing.Span):
             ("db.name", self._binding), ("rpc.service", "Dapr"), ("db.system", "bindings"),
             ("db.connection_string", self._method),
         ]  # fmt: skip
+
+
+async def _counted(work: Awaitable[Reply], event: Event, calls: "Method") -> Reply:
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    code, size = int(Code.UNKNOWN), 0
+    try:
+        reply = await work
+        code, size = int(Code.OK), len(reply.data)
+    except RpcError as error:
+        code = error.code
+        raise
+    finally:
+        calls.ended(code, clock() - began)
+        calls.took(len(event.data))
+        calls.gave(size)
+    return reply
 
 
 def _set(one: Saved) -> Set:

@@ -28,6 +28,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NewType, TypeVar, dataclass_transform, get_type_hints
 
 from pydapr.lib import durations, truth
+from pydapr.lib.record import Record
 
 if TYPE_CHECKING:
     T = TypeVar("T")
@@ -131,8 +132,7 @@ def options(cls: "type[T]") -> "type[T]":
     return dataclasses.dataclass(frozen=True, slots=True, kw_only=True)(cls)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Found:
+class Found(Record):
     """A component's class and its options, by the type that a resource names."""
 
     name: str

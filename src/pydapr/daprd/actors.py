@@ -79,6 +79,7 @@ class ActorRuntime:
         self.here.metrics = metrics
         self.placed = Placed(Host(address, settings.app_id), self.here)
         remote = ActorSidecars(sidecars, settings.identity_namespace, most)
+        remote.metrics = measures.grpc if measures is not None else None
         self.calls = Actors(
             self.placed, self.here, remote, settings.app_id, settings.identity_namespace, policies
         )  # fmt: skip

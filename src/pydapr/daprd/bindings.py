@@ -90,6 +90,8 @@ def source(
         await states.save(states.store(store), values)
 
     made = Events(inputs, app, bindings, save, settings.app_binding_options_timeout, policies)
-    made.metrics = measures.input_bindings if measures is not None else None
+    if measures is not None:
+        made.metrics = measures.input_bindings
+        made.calls = measures.grpc.server.method(app.described("")) if is_rpc else None
     made.tracer = tracer
     return made

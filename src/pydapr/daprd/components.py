@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pydapr.daprd import bindings
 
 log = logging.get("dapr.runtime.processor")
+runtime_log = logging.get("dapr.runtime")
 pipeline_log = logging.get("dapr.middleware.http")
 state_log = logging.get("dapr.runtime.processor.state")
 binding_log = logging.get("dapr.runtime.processor.binding")
@@ -253,7 +254,8 @@ def _failed(wanted: component.Component, reason: str) -> CannotOpen:
 
 
 async def _close(wanted: component.Component, part: Part) -> None:
-    """Closes a component, whatever it raises: others are closed after it."""
+    """Closes a component, whatever it raises: others are closed after it. One that hangs is the last that is named."""
+    runtime_log.info(f"Shutting down component {wanted.log_name}")
     try:
         await part.close()
     except Exception as error:

@@ -273,14 +273,16 @@ def _routes_of_blocks(made: blocks.Blocks, most: int) -> dict[router.Route, Hand
     return routes
 
 
-def _answers_of_blocks(made: blocks.Blocks) -> tuple[dict[str, unary.Answer], dict[str, streaming.Answer]]:
+def _answers_of_blocks(
+    made: blocks.Blocks, measures: "Measures | None"
+) -> tuple[dict[str, unary.Answer], dict[str, streaming.Answer]]:
     """Those of methods with one request and one answer, and those of streams."""
     documents, locks = grpc_crypto.CryptoApi(made.crypto), grpc_lock.LockApi(made.lock)
-    items = grpc_configuration.ConfigurationApi(made.configuration)
+    items = grpc_configuration.ConfigurationApi(made.configuration, measures.errors if measures is not None else None)
     talks = grpc_conversation.ConversationApi(made.conversations)
     answers: dict[str, unary.Answer] = {
         **dict.fromkeys(grpc_crypto.SUBTLE, grpc_crypto.subtle),
-        "InvokeBinding": grpc_bindings.BindingsApi(made.bindings).invoke,
+        "InvokeBinding": grpc_bindings.BindingsApi(made.bindings, _gave(measures, "InvokeBinding")).invoke,
         "TryLockAlpha1": locks.lock,
         "UnlockAlpha1": locks.unlock,
         "ConverseAlpha1": talks.converse_alpha1,
@@ -305,7 +307,7 @@ def _grpc_methods(parts: Parts, stop: Callable[[bool], None]) -> Handler:
     state_api = grpc_state.StateApi(parts.state)
     messages = grpc_pubsub.PublishApi(parts.publisher)
     answers: dict[str, unary.Answer] = {
-        "InvokeService": grpc_invoke.InvokeApi(parts.invoker, _gave(measures)).invoke_service,
+        "InvokeService": grpc_invoke.InvokeApi(parts.invoker, _gave(measures, "InvokeService")).invoke_service,
         "GetMetadata": description.get,
         "SetMetadata": description.set,
         "Shutdown": grpc_shutdown.ShutdownApi(stop).shut_down,
@@ -322,7 +324,7 @@ def _grpc_methods(parts: Parts, stop: Callable[[bool], None]) -> Handler:
         "BulkPublishEvent": messages.publish_many("BulkPublishEvent"),
         "BulkPublishEventAlpha1": messages.publish_many("BulkPublishEventAlpha1"),
     }
-    more, streams = _answers_of_blocks(parts.blocks)
+    more, streams = _answers_of_blocks(parts.blocks, measures)
     answers |= {**_actor_answers(parts), **more}
     streams |= _streams_of_apps(parts)
     if rules.api_allowed or rules.api_denied:
@@ -394,18 +396,17 @@ def _actor_stream(parts: Parts) -> streaming.Answer:
 
 
 def _subscribe(consumers: "Consumers | None") -> streaming.Answer:
-    """Streams of events; without a broker what is needed for them is loaded when somebody asks for one."""
-    if consumers is not None:
+    """Streams of events; what is needed for them is loaded when somebody asks for one."""
+
+    async def answer(stream: Stream) -> None:
         from pydapr.api.grpc import subscribe
 
-        return subscribe.SubscribeApi(consumers.streams).subscribe
+        if consumers is None:
+            await subscribe.without_brokers(stream)
+        else:
+            await subscribe.SubscribeApi(consumers.streams).subscribe(stream)
 
-    async def refuse(stream: Stream) -> None:
-        from pydapr.api.grpc import subscribe
-
-        await subscribe.without_brokers(stream)
-
-    return refuse
+    return answer
 
 
 def _logs_calls(parts: Parts) -> bool:
@@ -490,8 +491,9 @@ def _failed(measures: "Measures | None") -> Callable[[], None] | None:
     return functools.partial(measures.errors.answered, InvokeFailed("the app failed"))
 
 
-def _gave(measures: "Measures | None") -> Callable[[int], None] | None:
-    return measures.grpc.server.method(f"{grpc_router.SERVICE}/InvokeService").gave if measures is not None else None
+def _gave(measures: "Measures | None", name: str) -> Callable[[int], None] | None:
+    """What hears the sizes of the messages that a method replies with by itself."""
+    return measures.grpc.server.method(f"{grpc_router.SERVICE}/{name}").gave if measures is not None else None
 
 
 def _fresh(pipeline: Handler, max_body: int) -> Handler:

@@ -86,7 +86,8 @@ def open_jobs(
     if settings.app_protocol in ("grpc", "grpcs"):
         target = app_jobs.RpcApp(rpc, channel.turns if isinstance(channel, GrpcChannel) else None)
     deliveries = Deliveries(target)
-    deliveries.metrics = measures.jobs if measures is not None else None
+    if measures is not None:
+        made.metrics, deliveries.metrics = measures.grpc, measures.jobs
     made.on_job = deliveries.deliver
     if identity is not None:
         identity.on_change(made.retire)

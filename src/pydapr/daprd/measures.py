@@ -63,8 +63,16 @@ class Measures:
         self.crypto = OperationMetrics(registry, "crypto", latencies, namespace)
         self.configuration = OperationMetrics(registry, "configuration", latencies, namespace)
         self.conversation = OperationMetrics(registry, "conversation", latencies, namespace, names_operations=False)
-        self.output_bindings = OperationMetrics(registry, "output_binding", latencies, namespace)
-        self.input_bindings = OperationMetrics(registry, "input_binding", latencies, namespace, names_operations=False)
+        texts = (
+            "The number of operations invoked on the output binding component.",
+            "The latency of the response from the output binding component.",
+        )
+        self.output_bindings = OperationMetrics(registry, "output_binding", latencies, namespace, texts=texts)
+        texts = (
+            "The number of incoming events arriving from the input binding component.",
+            "The triggered app event processing latency.",
+        )
+        self.input_bindings = OperationMetrics(registry, "input_binding", latencies, namespace, False, texts)
         self.egress = EgressMetrics(registry, latencies, namespace)
         self.ingress = IngressMetrics(registry, latencies, namespace)
         self.jobs = JobMetrics(registry, latencies, namespace)

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 log = logging.get("dapr.runtime")
 
 POLL_SECONDS = 0.02
+CONNECT_SECONDS = 0.5
+TELL_SECONDS = 10.0
+"""Between two lines of the log about an app that does not listen."""
 
 MAX_CONFIGURATION = 4 << 20
 """Bytes of what the app says of its actors."""
@@ -59,10 +62,7 @@ class Presence:
             f"application protocol: {settings.app_protocol}. waiting on port {settings.app_port}.  "
             "This will block until the app is listening on that port."
         )
-        while True:
-            if await _listens(settings.app_channel_address, settings.app_port):
-                break
-            await asyncio.sleep(POLL_SECONDS)
+        await until_it_listens(settings.app_channel_address, settings.app_port)
         log.info(f"application discovered on port {settings.app_port}")
         if settings.app_max_concurrency > 0:
             log.info(f"app max concurrency set to {settings.app_max_concurrency}")
@@ -129,10 +129,22 @@ class Presence:
         return said
 
 
+async def until_it_listens(host: str, port: int) -> None:
+    """Waits for an app; now and then the log says so."""
+    clock = asyncio.get_running_loop().time
+    tell_at = clock() + TELL_SECONDS
+    while not await _listens(host, port):
+        if clock() >= tell_at:
+            log.info(f"waiting for application to listen on port {port}")
+            tell_at = clock() + TELL_SECONDS
+        await asyncio.sleep(POLL_SECONDS)
+
+
 async def _listens(host: str, port: int) -> bool:
     try:
-        _, writer = await asyncio.open_connection(host, port)
-    except OSError:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            _, writer = await asyncio.open_connection(host, port)
+    except OSError:  # a TimeoutError is one
         return False
     writer.close()
     return True

@@ -23,6 +23,7 @@ from pydapr.blocks.proxy import Proxy
 from pydapr.blocks.secrets import Secrets
 from pydapr.components import nameresolution
 from pydapr.daprd import bindings, blocks, faces, flags, jobs, load, messages, names, state, tracing, triggers
+from pydapr.daprd.farewell import Farewell
 from pydapr.daprd.presence import Presence
 from pydapr.net import dial, hostaddress, http2_pool, server
 from pydapr.net.grpc_server import Method
@@ -31,6 +32,7 @@ from pydapr.peers import sidecar
 from pydapr.wire import http2
 
 if TYPE_CHECKING:
+    from pydapr.api.internal_actors import Answer
     from pydapr.app.pipeline import Pipeline
     from pydapr.components.secretstores import SecretStore
     from pydapr.daprd.actors import ActorRuntime
@@ -81,6 +83,7 @@ class Runtime:
         """The app itself, without middleware before it."""
         self._sources: triggers.Triggers | None = None
         self._actors: ActorRuntime | None = None
+        self._farewell = Farewell()
 
     async def run(self) -> int:
         """Runs until `stop` is set; the exit code."""
@@ -97,6 +100,7 @@ class Runtime:
 
     async def _give_back(self, stack: contextlib.AsyncExitStack) -> None:
         """What a start had got that has failed; nothing of it may hold the process."""
+        self._farewell.end_within(GIVE_BACK_SECONDS)
         closing = asyncio.create_task(stack.aclose())
         await asyncio.wait((closing,), timeout=GIVE_BACK_SECONDS)
         if not closing.done():
@@ -106,6 +110,7 @@ class Runtime:
             log.error(f"Unexpected fault while closing what was opened: {fault!r}")
 
     async def _live(self, stack: contextlib.AsyncExitStack) -> int:
+        stack.push_async_callback(self._farewell.say)
         starting = asyncio.create_task(self._start(stack))
         stopping = asyncio.create_task(self._stop.wait())
         await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -127,14 +132,14 @@ class Runtime:
         self._refuse_what_is_not_there()
         identity = await self._identify(stack)
         loaded = load.load(settings)
-        measures, page = self._measures(loaded.configuration.metrics, stack)
+        measures, page = self._measures(loaded.configuration.metrics)
         if identity is not None and measures is not None:
-            identity.measure(measures.identity)
+            identity.measure(measures.identity, measures.grpc)
         policies = load.policies(loaded, measures.resiliency if measures is not None else None)
         gate = load.gate(settings, loaded, measures.access if measures is not None else None)
         await faces.serve_metrics(settings, page, stack)
         self._introduce()
-        self._export(loaded.configuration, stack)
+        self._export(loaded.configuration)
         listening = self._reserve_internal_port(stack)
         host, port = _own_address(), listening.getsockname()[1]
         resolver = await names.open_resolver(loaded.configuration.name_resolution)
@@ -202,22 +207,20 @@ class Runtime:
         )
         await presence.find(sources, lambda work: self._run_beside(work, stack))
 
-    def _export(self, found: "configuration.Configuration", stack: contextlib.AsyncExitStack) -> None:
+    def _export(self, found: "configuration.Configuration") -> None:
         """Opens what goes to collectors, besides metrics: the log if that is asked for, and traces."""
         app_id = self._settings.app_id
         try:
             if os.environ.get("OTEL_LOGS_EXPORTER") == "otlp":
                 from pydapr.daprd import exports
 
-                exports.open_logs(app_id, os.environ, stack)
+                exports.open_logs(app_id, os.environ, self._farewell)
             on_loss = self._measured.spans.dropped if self._measured is not None else None
-            self._tracer = tracing.open_tracing(found, app_id, os.environ, stack, on_loss)
+            self._tracer = tracing.open_tracing(found, app_id, os.environ, self._farewell, on_loss)
         except tracing.Unusable as error:
             raise Fatal(str(error)) from None
 
-    def _measures(
-        self, wanted: "configuration.Metrics", stack: contextlib.AsyncExitStack
-    ) -> "tuple[Measures | None, Handler | None]":
+    def _measures(self, wanted: "configuration.Metrics") -> "tuple[Measures | None, Handler | None]":
         """Who measures what, and the page that shows it; the page shows the process when nothing else is measured."""
         if not self._settings.enable_metrics:
             return None, None
@@ -229,7 +232,7 @@ class Runtime:
             from pydapr.daprd import exports
 
             try:
-                exports.open_metrics(registry.pieces, self._settings.app_id, os.environ, stack)
+                exports.open_metrics(registry.pieces, self._settings.app_id, os.environ, self._farewell)
             except tracing.Unusable as error:
                 raise Fatal(str(error)) from None
         if wanted.enabled:
@@ -394,11 +397,17 @@ class Runtime:
         api = internal.InternalApi(invoker, most, measures.services if measures is not None else None, gate)
         largest = settings.max_body_size if settings.max_body_size > 0 else grpc_proxy.LARGEST
         others: Method = grpc_proxy.ProxyApi(proxy, largest).handle
+        counted = None
         if measures is not None:
             from pydapr.api.grpc import measured
 
             internal_log.info("Enabled gRPC metrics middleware")
             others = measured.passing(others, measures.grpc, is_server=False)
+            side = measures.grpc.server
+
+            def counted(path: bytes, answer: "Answer") -> "Answer":
+                return measured.answer(answer, side.method(path.decode()), None)
+
         around = None
         if self._tracer is not None:
             from pydapr.api.grpc import traced
@@ -410,7 +419,9 @@ class Runtime:
             def around(method: Method) -> Method:
                 return traced.internal(method, tracer, settings.app_id)
 
-        methods = api.methods(others, around, self._actors.internal.methods() if self._actors is not None else None)
+        methods = api.methods(
+            others, around, self._actors.internal.methods(counted) if self._actors is not None else None
+        )
         one = server.Server(methods, _internal_options(identity))
         if identity is not None:
             identity.on_change(one.retire)
@@ -469,6 +480,7 @@ class Runtime:
         self._health.not_ready()
         await self._block_end()
         seconds = self._settings.graceful_shutdown_seconds
+        self._farewell.end_within(seconds)
         log.info("Dapr is shutting down")
         closing = asyncio.create_task(stack.aclose())
         await asyncio.wait((closing,), timeout=seconds if seconds > 0 else None)

@@ -4,7 +4,6 @@ Called by `daprd.main`; goes on to `daprd.runtime`. Exit codes and log lines are
 """
 
 import asyncio
-import contextlib
 import gc
 import os
 import signal
@@ -14,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pydapr import DAPR_VERSION, __version__
 from pydapr.daprd import flags
 from pydapr.lib import pflag
+from pydapr.net import files
 from pydapr.observe import level, logging
 
 log = logging.get("dapr.runtime")
@@ -84,20 +84,9 @@ def _announce(wanted: flags.LogSettings) -> None:
 
 def _run(settings: flags.Settings) -> int:
     logging.adopt_stdlib()
-    _allow_open_files()
+    files.allow()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_Process(settings).run())
-
-
-def _allow_open_files() -> None:
-    """As many as the system lets this process have, as Go's runtime does: a connection is a file."""
-    if sys.platform != "win32":
-        import resource
-
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if soft != hard:
-            with contextlib.suppress(ValueError, OSError):  # "unlimited" is more than some systems give
-                resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
@@ -129,10 +118,12 @@ class _Process:
             self._restarts = False
             self._stop.clear()
             current = runtime.Runtime(self._settings, self._stop)
+            if gc.isenabled():
+                gc.collect()  # what is left of the runtime before
             # What exists now lives as long as the process: the collector need not look at it again.
-            gc.collect()
             gc.freeze()
             gc.set_threshold(20_000, 20, 20)
+            gc.enable()
             code = await current.run()
             if not self._restarts or code != 0:
                 break

@@ -183,8 +183,8 @@ class Fields:
 
     def _int(self, key: str, value: object, kind: str) -> int:
         meant = _meaning(value)
-        if isinstance(meant, float) and meant.is_integer():
-            meant = int(meant)
+        if isinstance(meant, float) and (meant.is_integer() or (self._manner == YAML and abs(meant) < 1 << 63)):
+            meant = int(meant)  # Go's YAML cuts off what is behind the point
         if isinstance(meant, bool) or not isinstance(meant, int):
             raise self.wrong(key, value, kind)
         if not -(1 << 63 if kind == "int" else 1 << 31) <= meant < (1 << 63 if kind == "int" else 1 << 31):

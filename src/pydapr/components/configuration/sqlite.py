@@ -6,7 +6,6 @@ Sidecars on the machine that share the file see a change within a tenth of a sec
 
 import asyncio
 import json
-import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +93,8 @@ class Sqlite(ConfigurationStore):
             raise ConfigurationError(str(error)) from None
 
     async def subscribe(self, keys: Sequence[str], metadata: Mapping[str, str], handler: Handler) -> str:
+        import uuid  # 4 ms, and such a store is open in many a sidecar that never subscribes
+
         try:
             version = await self._database.read(_version)
             made = _Subscription(keys, handler)

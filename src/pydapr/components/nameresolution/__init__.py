@@ -14,8 +14,9 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
+
+from pydapr.lib.record import Record
 
 Addresses = tuple[str, ...]
 Clock = Callable[[], float]
@@ -26,8 +27,7 @@ NAMES = 1024
 NOBODY_SECONDS = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Instance:
+class Instance(Record):
     """One running sidecar; `address` is host:port (IPv6 in brackets) of its internal gRPC server."""
 
     app_id: str

@@ -15,7 +15,6 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from pydapr.components.nameresolution import (
@@ -31,6 +30,7 @@ from pydapr.components.nameresolution import (
     process_started,
     this_machine,
 )
+from pydapr.lib.record import Record
 
 if TYPE_CHECKING:
     import sqlite3
@@ -72,8 +72,7 @@ class Unavailable(Exception):
     """The registry cannot be read or written; the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Record):
     id: str
     address: str
     app_id: str
