@@ -31,6 +31,12 @@ _BASES = {"0x": 16, "0X": 16, "0o": 8, "0O": 8, "0b": 2, "0B": 2}
 _TEXT_EXPONENTS, _JSON_EXPONENTS = (6, -4), (21, -6)
 _TAG = "tag:yaml.org,2002:"
 
+MOST_REPEATED = 400_000
+"""Values that aliases may bring into a document again: up to so many the original takes nearly any."""
+
+MOST_DEPTH = 200
+"""Levels of a document. The original takes 10,000, which nobody writes."""
+
 
 class DocumentError(ValueError):
     """A document is no YAML; the message is worded as the original's library words it."""
@@ -73,7 +79,9 @@ class _Composer:
 
     def __init__(self, content: bytes, scalar: Callable[[str], object]) -> None:
         self._content, self._scalar = content, scalar
-        self._anchors: dict[str, object] = {}
+        self._anchors: dict[str, tuple[object, int]] = {}
+        """What each stands for, and of how many values it is made."""
+        self._count = self._repeated = self._depth = 0
         self._explicit_wins = scalar is _configuration_scalar
         self._events: Iterator[yaml.Event] = iter(())
 
@@ -91,16 +99,26 @@ class _Composer:
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in self._anchors:
                 raise DocumentError(f"yaml: unknown anchor '{event.anchor}' referenced")
-            return self._anchors[event.anchor]
-        value: object
+            value, size = self._anchors[event.anchor]
+            self._count += size
+            self._repeated += size
+            if self._repeated > MOST_REPEATED:
+                raise DocumentError("yaml: document contains excessive aliasing")
+            return value
+        before = self._count
+        self._count += 1
+        self._depth += 1
+        if self._depth > MOST_DEPTH:
+            raise DocumentError(f"yaml: exceeded max depth of {MOST_DEPTH}")
         if isinstance(event, yaml.ScalarEvent):
             value = self._tagged(event)
         elif isinstance(event, yaml.SequenceStartEvent):
             value = self._sequence()
         else:
             value = self._mapping()
+        self._depth -= 1
         if isinstance(event, yaml.NodeEvent) and event.anchor is not None:
-            self._anchors[event.anchor] = value
+            self._anchors[event.anchor] = value, self._count - before
         return value
 
     def _tagged(self, event: yaml.ScalarEvent) -> object:

@@ -1,5 +1,7 @@
 """YAML as the original reads it; expectations come from sigs.k8s.io/yaml 1.4 and gopkg.in/yaml.v3."""
 
+from collections.abc import Callable
+
 import pytest
 
 from pydapr.resources import documents
@@ -74,6 +76,22 @@ def test_what_is_no_yaml_is_refused_in_gos_words(text: str, words: str) -> None:
 def test_anchors_are_repeated_and_merged() -> None:
     found = documents.decode(b"a: &x {k: 1, j: 2}\nb: *x\nc: {<<: *x, k: 3}")
     assert found == {"a": {"k": 1, "j": 2}, "b": {"k": 1, "j": 2}, "c": {"k": 3, "j": 2}}
+
+
+@pytest.mark.parametrize("read", [documents.decode, documents.decode_configuration])
+def test_a_small_text_is_no_huge_document(read: Callable[[bytes], object]) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]
+    with pytest.raises(documents.DocumentError, match="excessive aliasing"):
+        read("\n".join(lines).encode())
+    assert read("\n".join(lines[:5]).encode())
+
+
+@pytest.mark.parametrize("text", [b"[" * 100_000, b"[" * 201 + b"]" * 201, b"a: " + b"{b: " * 201])
+def test_depth_is_bounded(text: bytes) -> None:
+    with pytest.raises(documents.DocumentError, match="depth"):
+        documents.decode(text)
+    assert documents.decode(b"[" * 200 + b"]" * 200)
 
 
 def test_a_key_twice_is_the_last_in_resources_and_an_error_in_configurations() -> None:
