@@ -4,10 +4,11 @@ Pure. Called by the invocation block (on both sides of a call) and by `app.http`
 original, which are Go's (`path.Clean`, `net/url`).
 """
 
-import functools
 import posixpath
 import re
 from urllib.parse import quote, unquote, unquote_to_bytes
+
+from pydapr.lib import memo
 
 _PLAIN = re.compile(r"[A-Za-z0-9\-_.~!$&'()*+,;=:@/\[\]]*\Z")
 _ENCODED = re.compile(r"(?:[A-Za-z0-9\-_.~!$&'()*+,;=:@/\[\]]|%[0-9A-Fa-f]{2})*\Z")
@@ -46,7 +47,7 @@ def clean(path: str) -> str:
     return "" if cleaned == "." else cleaned
 
 
-@functools.lru_cache(2048)
+@memo.of_short(2048)
 def normalize(method: str) -> str:
     """The canonical form of a method name, on which access rules are decided. Raises `Invalid`."""
     if "#" in method or "?" in method or "\0" in method:
@@ -62,7 +63,7 @@ def normalize(method: str) -> str:
     return "" if cleaned == ".." else cleaned
 
 
-@functools.lru_cache(2048)
+@memo.of_short(2048)
 def wrong_name(name: str) -> str:
     """Why the name of an actor, reminder or timer cannot be a segment of a path, "" when it can."""
     if any(char in name for char in "#?\0/\\"):
@@ -75,7 +76,7 @@ def wrong_name(name: str) -> str:
     return f"name is a path traversal sequence: {_go_quoted(name)}" if name in (".", "..") else ""
 
 
-@functools.lru_cache(2048)
+@memo.of_short(2048)
 def leads_away(name: str) -> bool:
     """Whether the path of an app in which the id of an actor is a segment, or several, would be another one than it
     looks: to who reads `.` and `..`, and maybe `%2e` and `\\`."""

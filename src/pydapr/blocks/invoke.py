@@ -6,7 +6,6 @@ a server named by a URL.
 """
 
 import asyncio
-import functools
 import random
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
@@ -17,6 +16,7 @@ from pydapr.app import paths
 from pydapr.app.channel import Answer, AppChannel, AppUnreachable, Call
 from pydapr.components.nameresolution import NotFound, Resolver
 from pydapr.errors import Code, InvokeDenied, InvokeFailed, RpcError
+from pydapr.lib import memo
 from pydapr.net.body import Body, BodyError
 from pydapr.policy import built_in
 from pydapr.policy.tries import Tries
@@ -48,9 +48,9 @@ ChannelToUrl = Callable[[str], AppChannel]
 """Makes the channel to a server, named by `http(s)://host:port`. Raises `ValueError` for what is no such URL."""
 
 
-@functools.lru_cache(1024)
-def _split(target: str, own: str) -> tuple[str, str]:
-    """App id and namespace of `app` or `app.namespace`. Raises `ValueError`."""
+@memo.of_short(1024)
+def _split(target: str) -> tuple[str, str]:
+    """App id and namespace of `app` or `app.namespace`, "" for none. Raises `ValueError`."""
     app_id, _, namespace = target.partition(".")
     if "." in namespace:
         raise ValueError(f"invalid app id {target}")
@@ -58,7 +58,7 @@ def _split(target: str, own: str) -> tuple[str, str]:
         target.encode()
     except UnicodeEncodeError:
         raise ValueError("invalid app id: it is no UTF-8") from None
-    return app_id, namespace or own
+    return app_id, namespace
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -93,7 +93,8 @@ class Invoker:
             call.method = paths.normalize(call.method)
             if target.startswith(("http://", "https://")):
                 return await self._invoke_url(target, call)
-            app_id, namespace = _split(target, self._namespace)
+            app_id, namespace = _split(target)
+            namespace = namespace or self._namespace
             if app_id in self.endpoints:
                 return await self.endpoints[app_id].invoke(call)
             if app_id == self._app_id and namespace == self._namespace:
