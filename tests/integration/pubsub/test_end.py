@@ -10,6 +10,9 @@ from tests.integration.harness import World
 from tests.integration.http_wire import Message, Wire
 from tests.integration.pubsub.streams import publish
 
+MANY = 400
+"""Messages: more than come in the moment before a sidecar that is told to end takes no more."""
+
 
 class SlowApp:
     """Answers for a message when it may; `numbers` are those of messages that came."""
@@ -64,19 +67,19 @@ def flags(world: World) -> tuple[str, ...]:
 def test_a_message_that_the_app_has_is_done_with_and_the_others_wait_for_the_next(world: World) -> None:
     app = SlowApp()
     sidecar = world.sidecar("app", world.app(app.serve), *flags(world))
-    for number in range(50):
+    for number in range(MANY):
         publish(sidecar, f'{{"n":{number}}}')
     harness.eventually(lambda: app.numbers, "a message")
     sidecar.send_signal(signal.SIGTERM)
     sidecar.await_log("Dapr is shutting down")
     app.may_answer.set()
     assert sidecar.exit_code() == 0
-    assert len(app.numbers) < 50
+    assert len(app.numbers) < MANY
     other = SlowApp()
     other.may_answer.set()
     world.sidecar("app", world.app(other.serve), *flags(world))
-    harness.eventually(lambda: len(app.numbers) + len(other.numbers) >= 50, "what was left")
-    assert app.numbers + other.numbers == list(range(50))
+    harness.eventually(lambda: len(app.numbers) + len(other.numbers) >= MANY, "what was left")
+    assert app.numbers + other.numbers == list(range(MANY))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
