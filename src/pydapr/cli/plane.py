@@ -124,8 +124,8 @@ class Plane:
         if not is_other_home and _speaks_http2(default):
             return f"{HOST}:{default}"
         before = _read(fd)
-        wanted = before.ports if before is not None else {}
-        chosen = Noted(0, _choose(service, [wanted.get("port", 0), 0 if is_other_home else default]))
+        wanted = before.ports.get("port", 0) if before is not None else self._last_port(service)
+        chosen = Noted(0, _choose(service, [wanted, 0 if is_other_home else default]))
         _write(fd, chosen)
         self._claimed[service] = fd
         self._used.add(service)
@@ -175,7 +175,7 @@ class Plane:
         return found
 
     def stop(self) -> list[str]:
-        """Ends what runs, and forgets where it was; the names of what has not ended in time. Raises OSError."""
+        """Ends what runs, so that no run starts it again; the names of what has not ended in time. Raises OSError."""
         return [service.name for service in self._services if not self._end(service)]
 
     def log(self, service: Service) -> Path:
@@ -283,6 +283,16 @@ class Plane:
             flags += ["--etcd-data-dir", str(self._folder / "scheduler")]
         return flags
 
+    def _port_file(self, service: Service) -> Path:
+        """Says where a service was that has been ended: sidecars that go on look for it there."""
+        return self._folder / f"{service.name}.port"
+
+    def _last_port(self, service: Service) -> int:
+        try:
+            return int(self._port_file(service).read_text())
+        except (OSError, ValueError):
+            return 0
+
     def _log_file(self, service: Service) -> Path:
         path = self.log(service)
         with contextlib.suppress(OSError):
@@ -302,6 +312,8 @@ class Plane:
                 return True
             if fd is not None:
                 with contextlib.closing(_File(fd)):
+                    if (last := _read(fd)) is not None:
+                        self._port_file(service).write_text(str(last.ports["port"]))
                     self._file(service).unlink()
                 return True
             noted = self._noted(service)

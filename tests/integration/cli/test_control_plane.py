@@ -19,7 +19,7 @@ from tests.integration.faults import actor_app
 from tests.integration.harness import free_port
 
 import pydapr
-from pydapr.cli import plane
+from pydapr.cli import embedded, plane
 
 if TYPE_CHECKING:
     from tests.integration.cli.conftest import Dapr, Run
@@ -163,6 +163,9 @@ def test_init_starts_it_and_uninstall_ends_it(dapr: "Dapr") -> None:
 
 
 def test_a_run_that_goes_on_does_not_start_again_what_was_uninstalled(dapr: "Dapr") -> None:
+    for name in BOTH:  # where they were last: the defaults may just have been somebody's outgoing connection
+        (dapr.directory / ".dapr" / embedded.FOLDER).mkdir(parents=True, exist_ok=True)
+        (dapr.directory / ".dapr" / embedded.FOLDER / f"{name}.port").write_text(str(free_port()))
     run = start(dapr, "a")
     run.await_up()
 

@@ -94,9 +94,12 @@ def test_a_sidecar_without_its_scheduler_waits_quietly(world: World) -> None:
     sidecar = world.daprd("app", jobs.app, "--scheduler-host-address", f"127.0.0.1:{harness.free_port()}")
     sidecar.await_outbound()
 
-    answer = sidecar.call("GET", "/v1.0/healthz")
-    assert answer.status == 500
-    assert json.loads(answer.body)["message"] == "dapr is not ready: [scheduler-watch-hosts]"
+    def words() -> str:
+        answer = sidecar.call("GET", "/v1.0/healthz")
+        assert answer.status == 500
+        return str(json.loads(answer.body)["message"])
+
+    eventually(lambda: words() == "dapr is not ready: [scheduler-watch-hosts]", "nothing else is missing")
     began = time.monotonic()
     assert sidecar.stop() == 0
     assert time.monotonic() - began < 5
