@@ -10,7 +10,7 @@ import asyncio
 import gc
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence, Set
 from heapq import heapify, heappop, heappush
 
 from google.protobuf.message import DecodeError
@@ -106,6 +106,7 @@ class Engine:
         self._writers: set[asyncio.Task[None]] = set()
         self._is_paused = False
         self._is_stale = asyncio.Event()
+        self._was_lost = False
 
     # -- beginning and end --
 
@@ -144,13 +145,18 @@ class Engine:
         while self._writers:
             await asyncio.wait(list(self._writers))
 
-    def reconsider(self) -> None:
-        """Other jobs are ours than before: nothing is triggered until it is known which."""
+    def reconsider(self, is_lost: bool = False) -> None:
+        """Other jobs are ours than before: nothing is triggered until it is known which.
+
+        With `is_lost` none is for a moment. What sidecars have been given and not answered by then they are given again
+        as soon as it is ours again, as with the original: others may have had it meanwhile."""
+        self._was_lost = self._was_lost or is_lost
         self._is_paused = True
         self._is_stale.set()
 
     async def _reload(self) -> None:
         """Drops the jobs that are not ours any more, and learns of those that are now."""
+        was_lost, self._was_lost = self._was_lost, False
         while True:
             self._touched = {}
             try:
@@ -158,9 +164,10 @@ class Engine:
                 async for page in self._pages(names.COUNTERS):
                     self._counters.update((entry.key, entry) for entry in page)
                 async for page in self._pages(names.JOBS):
+                    given = self.pool.given() if was_lost else set()
                     for entry in page:
                         if self._touched.get(entry.key, 0) < entry.revision:
-                            self._reconsider(entry)
+                            self._reconsider(entry, given)
                 break
             except StoreError as error:
                 log.error(f"Failed to read the jobs, trying again: {error}")
@@ -172,9 +179,12 @@ class Engine:
             self._tick()
             self._read_more()
 
-    def _reconsider(self, entry: Entry) -> None:
+    def _reconsider(self, entry: Entry, given: Set[pool.Held]) -> None:
         known = self.jobs.get(entry.key)
         if known is not None and known.revision >= entry.revision:
+            if known.revision == entry.revision and known in given:
+                self._put(entry.key, entry.value, entry.revision)
+                return
             try:
                 is_ours = self._owns(cron_pb2.StoredJob.FromString(entry.value).partition_id)
             except DecodeError:

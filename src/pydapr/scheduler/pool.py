@@ -171,6 +171,11 @@ class Pool:
         if delivery is not None:
             self.gates.forget(delivery)
 
+    def given(self) -> set[Held]:
+        """The jobs that sidecars have, or are about to be sent, and have not answered."""
+        takers = {taker for turn in self._turns.values() for taker in turn.takers}
+        return {delivery.job for taker in takers for delivery in taker.unanswered.values()}
+
     def _passed(self, delivery: Delivery, ways: Sequence[gates.Gate[Delivery]]) -> None:
         """A delivery is through its gates."""
         self._at_gates.pop(delivery.job, None)

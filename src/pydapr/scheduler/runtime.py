@@ -191,7 +191,7 @@ class Scheduler:
         owned = self._owns(self._kept)
         if owned != self._owned:
             self._owned = owned
-            self._engine.reconsider()
+            self._engine.reconsider(is_lost=not any(owned))
 
 
 def _tell_workers(settings: flags.Settings) -> None:

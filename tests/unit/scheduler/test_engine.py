@@ -288,6 +288,32 @@ async def test_a_job_that_is_not_ours_is_left_alone_until_it_is(world: World) ->
     assert set(world.engine.jobs) == {others}
 
 
+@pytest.mark.parametrize("is_lost", [True, False])
+async def test_what_sidecars_have_comes_again_after_a_moment_in_which_nothing_was_ours(
+    world: World, is_lost: bool
+) -> None:
+    sidecar = world.sidecar()
+    given, queued = await world.put("given", schedule="@every 1h"), await world.put("queued", due_time="1h")
+    first = await sidecar.next()
+    before = dict(world.engine.jobs)
+
+    world.engine.reconsider(is_lost)  # and all is ours again before anybody has looked
+
+    if not is_lost:
+        sidecar.answer(first)
+        assert world.engine.jobs[given] is before[given]
+        return
+    second = await sidecar.next()
+    assert (second.name, second.id) == ("given", 2)
+    assert world.engine.jobs[queued] is before[queued]
+    sidecar.answer(first)
+    assert await world.count(given) is None, "who has the job by then says what became of it"
+    sidecar.answer(second)
+    await world.until(lambda: world.engine.jobs[given].is_queued)
+    count = await world.count(given)
+    assert count is not None and count.count == 1
+
+
 async def test_counters_come_along_with_jobs_of_others(world: World) -> None:
     sidecar = world.sidecar()
     key = await world.put("again", schedule="@every 1ms", repeats=2)
