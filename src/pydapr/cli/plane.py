@@ -224,7 +224,7 @@ class Plane:
             noted = self._noted(service)
             is_late = time.monotonic() > end
             # Otherwise somebody has the lock only to look or to remove the file, or has not written yet.
-            if noted is not None and (is_late or not noted.pid or _is_alive(noted.pid)):
+            if noted is not None and (is_late or not noted.pid or processes.is_alive(noted.pid)):
                 return noted
             if is_late:
                 raise OSError(f"{self._file(service)} says nothing")
@@ -386,16 +386,6 @@ def _speaks_http2(port: int) -> bool:
     except OSError:
         return False
     return len(start) == _HEAD and start[3] == _SETTINGS
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _processes(service: Service) -> Iterator[processes.Process]:

@@ -24,6 +24,23 @@ def running(word: bytes = b"daprd") -> Iterator[Process]:
     return _from_proc(word) if sys.platform == "linux" else _from_ps()
 
 
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process that has not ended, ours or another user's."""
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] != b"Z"
+    except OSError:
+        return not os.path.exists("/proc/self/stat")
+
+
 def started(pid: int) -> float | None:
     """When a process started, in seconds since 1970; None when it has ended or only `ps` could tell."""
     try:

@@ -100,7 +100,7 @@ def _end(target: int, awaited: list[int]) -> str:
     except PermissionError as denied:
         return f"process {target}: {denied.strerror}"
     deadline = time.monotonic() + _PATIENCE
-    while any(_is_alive(pid) for pid in awaited):
+    while any(processes.is_alive(pid) for pid in awaited):
         if time.monotonic() > deadline:
             return f"process {target} has not ended after {_PATIENCE:.0f} seconds"
         time.sleep(0.02)
@@ -109,26 +109,10 @@ def _end(target: int, awaited: list[int]) -> str:
 
 def _is_owner(app: sidecars.Described) -> bool:
     """Whether the command line that the sidecar was told of still runs."""
-    return _is_alive(app.cli_pid) and not _is_younger(app.cli_pid, app.sidecar)
+    return processes.is_alive(app.cli_pid) and not _is_younger(app.cli_pid, app.sidecar)
 
 
 def _is_younger(pid: int, sidecar: sidecars.Sidecar) -> bool:
     """Whether the id of a command line that has died now belongs to somebody else."""
     moment = processes.started(pid)
     return moment is not None and moment > sidecar.started
-
-
-def _is_alive(pid: int) -> bool:
-    if pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] != b"Z"
-    except OSError:
-        return not os.path.exists("/proc/self/stat")

@@ -94,9 +94,7 @@ def encode_request(actor: Actor, call: Call) -> bytes:
     if call.query:
         extension += invocation.field(b"\x12", call.query)
     message += invocation.field(b"\x22", extension)
-    who = invocation.field(b"\x0a", actor.type.encode("utf-8", "replace")) + invocation.field(
-        b"\x12", actor.id.encode("utf-8", "replace")
-    )
+    who = invocation.given_text(b"\x0a", actor.type) + invocation.given_text(b"\x12", actor.id)
     return b"".join(
         (b"\x08\x01", invocation.entries(headers), invocation.field(b"\x1a", message), invocation.field(b"\x22", who))
     )
@@ -105,25 +103,22 @@ def encode_request(actor: Actor, call: Call) -> bytes:
 def encode_reminder(reminder: Reminder) -> bytes:
     """A reminder as `Reminder` of the internal protocol."""
     parts = [
-        invocation.field(b"\x0a", reminder.actor.id.encode("utf-8", "replace")),
-        invocation.field(b"\x12", reminder.actor.type.encode("utf-8", "replace")),
-        invocation.field(b"\x1a", reminder.name.encode("utf-8", "replace")),
+        invocation.given_text(b"\x0a", reminder.actor.id),
+        invocation.given_text(b"\x12", reminder.actor.type),
+        invocation.given_text(b"\x1a", reminder.name),
     ]
     if reminder.data is not None:
         packed = invocation.field(b"\x0a", reminder.data.type_url.encode()) + invocation.field(
             b"\x12", reminder.data.value
         )
         parts.append(invocation.field(b"\x22", packed))
-    if reminder.period:
-        parts.append(invocation.field(b"\x2a", reminder.period.encode("utf-8", "replace")))
-    if reminder.due_time:
-        parts.append(invocation.field(b"\x3a", reminder.due_time.encode("utf-8", "replace")))
+    parts.append(invocation.text_field(b"\x2a", reminder.period))
+    parts.append(invocation.text_field(b"\x3a", reminder.due_time))
     if reminder.is_timer:
         parts.append(b"\x48\x01")
     if reminder.skips_turn:
         parts.append(b"\x50\x01")
-    if reminder.callback:
-        parts.append(invocation.field(CALLBACK, reminder.callback.encode("utf-8", "replace")))
+    parts.append(invocation.text_field(CALLBACK, reminder.callback))
     return b"".join(parts)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from pydapr.lib.actors import Packed
 from pydapr.peers.scheduling import Due, FailurePolicy, Job, NamedJob, Owner
-from pydapr.wire.invocation import Invalid, field, fields, octets, signed, text, text_field, varint
+from pydapr.wire.invocation import Invalid, field, fields, given_text, octets, signed, text, text_field, varint
 
 __all__ = [
     "Invalid",
@@ -61,7 +61,7 @@ def by_metadata(whose: bytes, id_is_prefix: bool = False) -> bytes:
 def initial(app_id: str, namespace: str, takes_jobs: bool, actor_types: Sequence[str]) -> bytes:
     """The WatchJobsRequest that a stream begins with: who takes what."""
     out = text_field(b"\x0a", app_id) + text_field(b"\x12", namespace)
-    out += b"".join([field(b"\x1a", _utf8(one)) for one in actor_types])
+    out += b"".join([given_text(b"\x1a", one) for one in actor_types])
     accepted = (b"\x00" if takes_jobs else b"") + (b"\x01" if actor_types else b"")
     return field(b"\x0a", out + field(b"\x22", accepted) if accepted else out)
 
@@ -116,11 +116,7 @@ def _duration(interval: float) -> bytes:
 
 def _given(tag: bytes, text: str | None) -> bytes:
     """A field that may be there and empty."""
-    return field(tag, _utf8(text)) if text is not None else b""
-
-
-def _utf8(text: str) -> bytes:
-    return text.encode("utf-8", "replace")
+    return given_text(tag, text) if text is not None else b""
 
 
 # -- reading: all of it raises `Invalid` --

@@ -118,7 +118,12 @@ def field(tag: bytes, value: bytes) -> bytes:
 
 def text_field(tag: bytes, text: str) -> bytes:
     """A field of text; nothing when it is empty, which is how protobuf has it."""
-    return field(tag, text.encode("utf-8", "replace")) if text else b""
+    return given_text(tag, text) if text else b""
+
+
+def given_text(tag: bytes, text: str) -> bytes:
+    """A field of text that stands there when it is empty, too: one of several, or one that may be missing."""
+    return field(tag, text.encode("utf-8", "replace"))
 
 
 def _entry(name: bytes, values: Sequence[bytes]) -> bytes:

@@ -8,7 +8,7 @@ are read once.
 from collections.abc import Iterable
 from typing import Final
 
-from pydapr.wire.invocation import Invalid, field, fields, octets, signed, text, text_field, varint
+from pydapr.wire.invocation import Invalid, fields, given_text, octets, signed, text, text_field, varint
 
 __all__ = ["LOCK", "REPORT", "UNLOCK", "UPDATE", "Invalid", "Order", "acknowledgement", "order", "report"]
 
@@ -40,7 +40,7 @@ class Order:
 
 def report(app_id: str, namespace: str, name: str, types: Iterable[str], api_level: int, returns: bool) -> bytes:
     """Which types of actors this sidecar hosts from now on. `returns` says that it has followed a placement before."""
-    out = [text_field(b"\x0a", name), *[field(b"\x22", one.encode("utf-8", "replace")) for one in types]]
+    out = [text_field(b"\x0a", name), *[given_text(b"\x22", one) for one in types]]
     out += [text_field(b"\x2a", app_id), b"\x38", varint(api_level), text_field(b"\x42", namespace), b"\x48\x01"]
     if returns:
         out.append(b"\xa0\x06\x01")
@@ -95,10 +95,10 @@ def _read_type(data: bytes, members: dict[str, dict[str, str]], known: dict[byte
         elif number == 2:
             for inner, entry in fields(octets(value)):
                 if inner == 3:
-                    data = octets(entry)
-                    host = known.get(data)
+                    told = octets(entry)
+                    host = known.get(told)
                     if host is None:
-                        host = known[data] = _host(data)
+                        host = known[told] = _host(told)
                     hosts[host[0]] = host[1]
     members[name] = hosts
 

@@ -7,7 +7,7 @@ needs a protobuf library, which costs each of them 14 ms of its start and 3 MB.
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from pydapr.wire.invocation import Invalid, field, fields, octets, signed, text, text_field, varint
+from pydapr.wire.invocation import Invalid, field, fields, given_text, octets, signed, text, text_field, varint
 
 __all__ = ["Answer", "Invalid", "Request", "answer"]
 
@@ -60,7 +60,7 @@ class Request:
             out.append(field(b"\x2a", self.certificate_signing_request))
         if self.token_validator:
             out.append(b"\x30" + varint(self.token_validator & 0xFFFF_FFFF_FFFF_FFFF))
-        out += [field(b"\x3a", audience.encode("utf-8", "replace")) for audience in self.jwt_audiences]
+        out += [given_text(b"\x3a", audience) for audience in self.jwt_audiences]
         return b"".join(out)
 
     @staticmethod
@@ -121,7 +121,7 @@ def answer(chain: bytes, anchors: bytes, until: int, jwt: str, jwt_by_audience: 
     if jwt:
         out.append(field(_TOKEN, text_field(b"\x0a", jwt)))
     for audience, token in jwt_by_audience.items():
-        entry = field(b"\x0a", audience.encode()) + field(b"\x12", text_field(b"\x0a", token))
+        entry = given_text(b"\x0a", audience) + field(b"\x12", text_field(b"\x0a", token))
         out.append(field(_FOR_AUDIENCE, entry))
     return b"".join(out)
 

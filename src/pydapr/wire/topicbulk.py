@@ -6,7 +6,7 @@ Written and read by hand like `wire.topicevents`. Called by `blocks.pubsub.bulk_
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydapr.wire.invocation import Invalid, field, fields
+from pydapr.wire.invocation import Invalid, field, fields, given_text, text_field
 from pydapr.wire.topicevents import struct
 
 __all__ = ["Invalid", "cloud_event", "entry", "request", "statuses"]
@@ -17,7 +17,7 @@ def cloud_event(texts: Sequence[str], data: bytes, extensions: Mapping[str, Any]
 
     Raises `Invalid`.
     """
-    out = [field(tag, text.encode("utf-8", "replace")) for tag, text in zip(_TEXTS, texts, strict=True) if text]
+    out = [text_field(tag, text) for tag, text in zip(_TEXTS, texts, strict=True)]
     if data:
         out.append(field(b"\x32", data))
     out.append(field(b"\x3a", struct(extensions)))
@@ -30,8 +30,7 @@ _TEXTS = (b"\x0a", b"\x12", b"\x1a", b"\x22", b"\x2a")
 def entry(name: str, event: bytes, is_raw: bool, content_type: str, metadata: Mapping[str, str]) -> bytes:
     """A `TopicEventBulkRequestEntry` with bytes, or with a `TopicEventCERequest`."""
     out = [field(b"\x0a", name.encode()), field(b"\x12" if is_raw else b"\x1a", event)]
-    if content_type:
-        out.append(field(b"\x22", content_type.encode("utf-8", "replace")))
+    out.append(text_field(b"\x22", content_type))
     out += _pairs(b"\x2a", metadata)
     return b"".join(out)
 
@@ -43,17 +42,13 @@ def request(
     out = [field(b"\x0a", name.encode())]
     out += [field(b"\x12", one) for one in entries]
     out += _pairs(b"\x1a", metadata)
-    for tag, text in ((b"\x22", topic), (b"\x2a", pubsub), (b"\x32", kind), (b"\x3a", path)):
-        if text:
-            out.append(field(tag, text.encode("utf-8", "replace")))
+    texts = (b"\x22", topic), (b"\x2a", pubsub), (b"\x32", kind), (b"\x3a", path)
+    out += [text_field(tag, text) for tag, text in texts]
     return b"".join(out)
 
 
 def _pairs(tag: bytes, values: Mapping[str, str]) -> list[bytes]:
-    return [
-        field(tag, field(b"\x0a", key.encode("utf-8", "replace")) + field(b"\x12", value.encode("utf-8", "replace")))
-        for key, value in values.items()
-    ]
+    return [field(tag, given_text(b"\x0a", key) + given_text(b"\x12", value)) for key, value in values.items()]
 
 
 def statuses(message: bytes) -> list[tuple[str, int]]:

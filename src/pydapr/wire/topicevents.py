@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from struct import pack
 from typing import Any
 
-from pydapr.wire.invocation import Invalid, field, fields, octets, text
+from pydapr.wire.invocation import Invalid, field, fields, given_text, octets, text, text_field
 
 __all__ = ["Invalid", "TopicSubscription", "event", "status", "struct", "subscriptions"]
 
@@ -37,7 +37,7 @@ class TopicSubscription:
 
 def event(texts: Sequence[tuple[bytes, str]], data: bytes, extensions: Mapping[str, Any]) -> bytes:
     """A `TopicEventRequest`; `texts` are tags and values of its other fields. Raises `Invalid`."""
-    out = [field(tag, said.encode("utf-8", "replace")) for tag, said in texts if said]
+    out = [text_field(tag, said) for tag, said in texts]
     if data:
         out.append(field(b"\x3a", data))
     out.append(field(b"\x52", struct(extensions)))
@@ -53,9 +53,9 @@ def struct(values: Mapping[str, Any], depth: int = 0) -> bytes:
     """A `google.protobuf.Struct` of what JSON can say. Raises `Invalid` for what it cannot."""
     out = []
     for name, value in values.items():
-        key = field(b"\x0a", name.encode("utf-8", "replace"))
+        key = given_text(b"\x0a", name)
         if isinstance(value, str):
-            inner = field(b"\x1a", value.encode("utf-8", "replace"))
+            inner = given_text(b"\x1a", value)
         else:
             inner = _value(value, depth)
         out.append(field(b"\x0a", key + field(b"\x12", inner)))
@@ -75,7 +75,7 @@ def _value(value: Any, depth: int) -> bytes:
         except OverflowError:
             raise Invalid("a number is too large") from None
     if isinstance(value, str):
-        return field(b"\x1a", value.encode("utf-8", "replace"))
+        return given_text(b"\x1a", value)
     if isinstance(value, Mapping):
         return field(b"\x2a", struct(value, depth + 1))
     if isinstance(value, (list, tuple)):
